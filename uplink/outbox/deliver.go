@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -251,7 +252,7 @@ func (o *Outbox) Receipt(r wire.Receipt) error {
 	k := kept{Receipt: r, arrived: o.opt.Clock.Now(), trusted: o.opt.Trusted()}
 	err := o.receipts.add(k)
 	if err == nil {
-		o.kept[r.Item] = k
+		o.kept[r.Item], o.newest = k, k.arrived
 		it.refused = r.Verdict == wire.Refused
 	}
 	o.mu.Unlock()
@@ -421,4 +422,11 @@ func (o *Outbox) erase(n uint32, s *oldSeg) error {
 		return it.last == n
 	})
 	return kit.SyncDir(o.opt.Dir)
+}
+
+// LastReceipt is when the newest receipt came; zero if there is none.
+func (o *Outbox) LastReceipt() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.newest
 }

@@ -85,6 +85,7 @@ type Outbox struct {
 	segments  map[uint32]*oldSeg // that are not written to any more
 	receipts  *receiptLog
 	kept      map[ledger.Hash]kept
+	newest    time.Time // arrival of the newest receipt
 	store     ledger.ID
 	watermark wire.Watermark
 	hubHas    map[ledger.ID]uint64 // how far the hub has each incarnation, gapless
@@ -153,6 +154,9 @@ func Open(ctx context.Context, opt Options) (*Outbox, error) {
 	o.receipts = log
 	for _, k := range all {
 		o.kept[k.Item] = k
+		if k.Verdict == wire.Received && k.arrived.After(o.newest) {
+			o.newest = k.arrived
+		}
 	}
 	old, err := listSegments(opt.Dir)
 	if err != nil {
@@ -362,3 +366,6 @@ func (o *Outbox) newestCheckpoint() (*checkpoint, error) {
 	}
 	return &c, nil
 }
+
+// Book is whose items these are.
+func (o *Outbox) Book() ledger.Book { return o.opt.Book }

@@ -1,0 +1,291 @@
+package capture
+
+import (
+	"errors"
+	"strings"
+	"time"
+	"unicode"
+
+	"telecart/capture/ledger"
+)
+
+// Encounter is the step machine of one patient's visit. It is pure: ids and time come in, Steps go out; whoever drives it
+// records each step as an item before it is shown as done.
+//
+//	closed --open--> open, unidentified --bind--> open, bound --close--> closed
+//	open, bound --scan of another wristband--> alert (both names): keep (rescan) or close (and open for the other one)
+//	open --restart of the agent--> open, restored (patient unknown here): the hub or a rescan brings the patient back
+//	open, restored, bound here to another patient than the hub says --> split: a new encounter from the restart on
+type Encounter struct {
+	state EncounterState
+}
+
+// EncounterState is what the machine knows. Only Kept goes to the cart's disk: never who the patient is.
+type EncounterState struct {
+	Kept
+	Patient  *Patient
+	Source   Source
+	Restored bool   // continued after a restart
+	Alert    *Alert // stops everything that would file something under the wrong name
+}
+
+// Kept is the part of an open encounter that survives a restart.
+type Kept struct {
+	ID       ledger.ID `json:"id"`
+	Opened   time.Time `json:"opened"`
+	Practice bool      `json:"practice"`
+}
+
+// Source is how the patient became known.
+type Source string
+
+const (
+	FromWristband   Source = "wristband"
+	FromIdentifiers Source = "two-identifiers"
+	FromHub         Source = "hub"
+)
+
+// Alert is a different wristband during an encounter.
+type Alert struct {
+	Current, Scanned Patient
+}
+
+// Step is something to be recorded, in order.
+type Step struct {
+	Encounter ledger.ID
+	Practice  bool
+	Event     *EventInfo
+	Binding   *BindingInfo
+}
+
+var (
+	ErrNoEncounter = errors.New("capture: no encounter is open: open one, or scan the wristband")
+	ErrOpen        = errors.New("capture: an encounter is open: close it first")
+	ErrAlert       = errors.New("capture: a different wristband was scanned: rescan or close")
+	ErrNoAlert     = errors.New("capture: there is nothing to decide")
+	ErrPatient     = errors.New("capture: a patient needs a wristband number, or a name and a birth date")
+	ErrPractice    = errors.New("capture: a patient is not bound to practice")
+)
+
+// Continue begins with an encounter that was open when the agent last ran.
+func Continue(k Kept) *Encounter {
+	return &Encounter{EncounterState{Kept: k, Restored: true}}
+}
+
+// State is what the machine knows now.
+func (e *Encounter) State() EncounterState { return e.state }
+
+// IsOpen says whether an encounter is open.
+func (e *Encounter) IsOpen() bool { return e.state.ID != ledger.ID{} }
+
+// Open begins an encounter, care or practice.
+func (e *Encounter) Open(id ledger.ID, now time.Time, practice bool) ([]Step, error) {
+	if e.IsOpen() {
+		return nil, ErrOpen
+	}
+	e.state = EncounterState{Kept: Kept{ID: id, Opened: now, Practice: practice}}
+	return []Step{e.event("opened")}, nil
+}
+
+func (e *Encounter) event(what string) Step {
+	return Step{Encounter: e.state.ID, Practice: e.state.Practice, Event: &EventInfo{What: what}}
+}
+
+// Bind says who the patient is. A wristband may be scanned at any time; a different one than before raises the alert.
+func (e *Encounter) Bind(p Patient, by Source) ([]Step, error) {
+	if p.ID == "" && (p.Name == "" || p.BirthDate == "") {
+		return nil, ErrPatient
+	}
+	s := &e.state
+	switch {
+	case !e.IsOpen():
+		return nil, ErrNoEncounter
+	case s.Practice:
+		return nil, ErrPractice
+	case s.Alert != nil && !Same(p, s.Alert.Current):
+		return nil, ErrAlert
+	case s.Alert != nil: // the rescan showed the patient that was bound
+		s.Alert = nil
+		return nil, nil
+	case s.Patient != nil && Same(*s.Patient, p) && s.Source != FromHub:
+		return nil, nil
+	case s.Patient != nil && !Same(*s.Patient, p):
+		s.Alert = &Alert{*s.Patient, p}
+		return nil, nil
+	}
+	if s.Patient != nil { // confirms what the hub said; keep the fuller record
+		p = fuller(p, *s.Patient)
+	}
+	s.Patient, s.Source = &p, by
+	return []Step{{Encounter: s.ID, Binding: &BindingInfo{Patient: p, Method: string(by)}}}, nil
+}
+
+// Resolve ends the alert: keep goes on with the present patient; otherwise the encounter is closed and another one opened
+// for the patient that was scanned.
+func (e *Encounter) Resolve(action AlertAction, id ledger.ID, now time.Time) ([]Step, error) {
+	a := e.state.Alert
+	if a == nil {
+		return nil, ErrNoAlert
+	}
+	e.state.Alert = nil
+	if action == KeepPatient {
+		return nil, nil
+	}
+	steps, err := e.Close()
+	if err != nil {
+		return nil, err
+	}
+	opened, err := e.Open(id, now, false)
+	if err != nil {
+		return nil, err
+	}
+	bound, err := e.Bind(a.Scanned, FromWristband)
+	return append(append(steps, opened...), bound...), err
+}
+
+// AlertAction is the nurse's decision.
+type AlertAction string
+
+const (
+	KeepPatient    AlertAction = "keep"
+	CloseEncounter AlertAction = "close"
+)
+
+// Close ends the encounter.
+func (e *Encounter) Close() ([]Step, error) {
+	switch {
+	case !e.IsOpen():
+		return nil, ErrNoEncounter
+	case e.state.Alert != nil:
+		return nil, ErrAlert
+	}
+	s := e.event("closed")
+	e.state = EncounterState{}
+	return []Step{s}, nil
+}
+
+// HubSays takes the patient that the hub has for an encounter. After a restart it brings the banner back. If another
+// patient was bound here since the restart, what was captured since belongs to that one: the encounter is split at the
+// restart (run), and goes on under the new id.
+func (e *Encounter) HubSays(of ledger.ID, p Patient, id, run ledger.ID, now time.Time) (steps []Step, split bool) {
+	s := &e.state
+	switch {
+	case !e.IsOpen() || s.ID != of || s.Practice:
+		return nil, false
+	case s.Patient == nil:
+		s.Patient, s.Source = &p, FromHub
+		return nil, false
+	case Same(*s.Patient, p):
+		*s.Patient = fuller(*s.Patient, p)
+		return nil, false
+	case !s.Restored || s.Source == FromHub:
+		return nil, false
+	}
+	mine, old := *s.Patient, s.ID
+	e.state = EncounterState{Kept: Kept{ID: id, Opened: now}, Patient: &mine, Source: s.Source}
+	return []Step{
+		{Encounter: id, Event: &EventInfo{What: "split", From: &old, Since: &run}},
+		{Encounter: id, Binding: &BindingInfo{Patient: mine, Method: string(e.state.Source)}},
+	}, true
+}
+
+// Ready says whether something may be captured now.
+func (e *Encounter) Ready() error {
+	switch {
+	case !e.IsOpen():
+		return ErrNoEncounter
+	case e.state.Alert != nil:
+		return ErrAlert
+	}
+	return nil
+}
+
+// Same says whether two descriptions mean one patient: the wristband's number decides where both have one.
+func Same(a, b Patient) bool {
+	if a.ID != "" && b.ID != "" {
+		return a.ID == b.ID
+	}
+	return a.BirthDate == b.BirthDate && fold(a.Name) == fold(b.Name)
+}
+
+// fuller fills what a lacks from b.
+func fuller(a, b Patient) Patient {
+	if a.ID == "" {
+		a.ID = b.ID
+	}
+	if a.Name == "" {
+		a.Name = b.Name
+	}
+	if a.BirthDate == "" {
+		a.BirthDate = b.BirthDate
+	}
+	return a
+}
+
+// fold makes names comparable: letters and digits alone, lower case.
+func fold(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) || unicode.IsDigit(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, s)
+}
+
+// NameAlert gives those of today's patients who could be mistaken for p: born on the same day, or with a like name.
+func NameAlert(p Patient, today []Patient) []Patient {
+	var out []Patient
+	for _, t := range today {
+		if Same(p, t) {
+			continue
+		}
+		a, b := fold(p.Name), fold(t.Name)
+		if p.BirthDate != "" && p.BirthDate == t.BirthDate || a != "" && b != "" && distance(a, b) <= 2 {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// distance is how many letters differ (Levenshtein).
+func distance(a, b string) int {
+	x, y := []rune(a), []rune(b)
+	row := make([]int, len(y)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range x {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range y {
+			cost := diagonal
+			if x[i] != y[j] {
+				cost++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(y)]
+}
+
+// ParseWristband reads what a scanner read: NUMBER, or NUMBER|NAME|BIRTH DATE. A number is 4 to 20 letters, digits or
+// dashes. (GS1 and check digits come with the scanners.)
+func ParseWristband(code string) (Patient, error) {
+	parts := strings.Split(strings.TrimSpace(code), "|")
+	p := Patient{ID: strings.TrimSpace(parts[0])}
+	if len(parts) > 1 {
+		p.Name = strings.TrimSpace(parts[1])
+	}
+	if len(parts) > 2 {
+		p.BirthDate = strings.TrimSpace(parts[2])
+	}
+	ok := len(p.ID) >= 4 && len(p.ID) <= 20 && len(parts) <= 3 && len(p.Name) <= 120
+	for _, r := range p.ID {
+		ok = ok && (r == '-' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z')
+	}
+	if _, err := time.Parse("2006-01-02", p.BirthDate); p.BirthDate != "" && err != nil || !ok {
+		return Patient{}, errors.New("capture: that code is no wristband: scan the one on the patient's wrist, or enter name and birth date")
+	}
+	return p, nil
+}
