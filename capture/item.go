@@ -58,6 +58,7 @@ func (k *Kind) UnmarshalText(b []byte) error {
 // Body is what an item says. It is sealed whole: JSON first, then Blob.
 type Body struct {
 	Kind       Kind             `json:"kind"`
+	ID         ledger.ID        `json:"id"` // random: two observations alike in every word are still two
 	Encounter  ledger.ID        `json:"encounter"`
 	At         kit.Stamp        `json:"at"`           // when it was observed or said
 	By         string           `json:"by,omitempty"` // who did it: an account id, or "nurse"

@@ -87,7 +87,7 @@ func open(s device.Settings, out device.Outlet) (device.Instrument, error) {
 		t.open = func() (i2c.BusCloser, error) {
 			twin := NewTwin(s.Clock, t.addr)
 			twin.SetTemperature(31_000)
-			twin.Approach(37_100, 5*time.Second)
+			twin.Approach(37_100, 2*time.Second)
 			return closable{twin}, nil
 		}
 		return t, nil

@@ -148,3 +148,24 @@ func decodeSlot(b []byte) (k kept, err error) {
 	k.Receipt, err = wire.UnmarshalReceipt(b[slotHead:end])
 	return k, err
 }
+
+// ReadReceipts reads the receipts in an outbox's folder, for checking it from outside.
+func ReadReceipts(dir string) ([]wire.Receipt, error) {
+	names, err := filepath.Glob(filepath.Join(dir, "receipts", "*"+receiptExt))
+	if err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
+	var out []wire.Receipt
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, fmt.Errorf("outbox: %w", err)
+		}
+		for ; len(b) >= slotSize; b = b[slotSize:] {
+			if k, err := decodeSlot(b[:slotSize]); err == nil {
+				out = append(out, k.Receipt)
+			}
+		}
+	}
+	return out, nil
+}

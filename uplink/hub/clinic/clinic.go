@@ -1,0 +1,411 @@
+// Package clinic is the hub's services for people: who is there (worklist), who talks to whom (consults), what is known
+// (encounters), and who steers.
+//
+// Parties: carts, over one WebSocket each (ServeLink); specialists and nurses at the console (package console), named by
+// tenant and account; ingest, which reports every item it opened (Observe); the room, which asks about stream tokens
+// (Tokens); the store, which keeps consults, views and notices.
+//
+// Keys: none. Who a cart or a person is was settled by the caller.
+//
+// Invariants: nothing of one tenant is found by another. No consult is live without a touch at the bedside. Consults
+// survive dropped links and restarts of either side. Everything about an encounter follows from its items (projection);
+// practice and care never meet. Setpoints are never queued. Nothing here logs a patient.
+package clinic
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"telecart/capture"
+	"telecart/capture/ledger"
+	"telecart/device/kit"
+	"telecart/uplink/link"
+	"telecart/uplink/steer"
+	"telecart/uplink/wire"
+)
+
+// What the services refuse with.
+var (
+	ErrUnknown     = errors.New("clinic: no such cart, consult or item here")
+	ErrOffline     = errors.New("clinic: the cart is offline; it answers when its link is back")
+	ErrNoEncounter = errors.New("clinic: no encounter is open at this cart; the nurse opens one first")
+	ErrLate        = errors.New("clinic: the cart did not answer in time")
+)
+
+// Store keeps what survives a restart.
+type Store interface {
+	SaveConsult(ctx context.Context, c Consult) error
+	OpenConsults(ctx context.Context) ([]Consult, error)
+}
+
+// Cabinet keeps who saw what, and what they are to be told.
+type Cabinet interface {
+	Viewed(ctx context.Context, tenant, account string, at time.Time, items []ledger.Hash) error
+	Viewers(ctx context.Context, tenant string, item ledger.Hash) ([]string, error)
+	Notify(ctx context.Context, n Note) error
+	Unseen(ctx context.Context, to Recipient) ([]Note, error)
+	Seen(ctx context.Context, to Recipient, id string) error
+}
+
+// Recipient is an account or a cart of a tenant: one of the two is "".
+type Recipient struct{ Tenant, Account, Cart string }
+
+// Note is a notice on its way.
+type Note struct {
+	To Recipient
+	At time.Time
+	link.Notice
+}
+
+// Rooms ends live sessions. *room.Room is one.
+type Rooms interface {
+	KickToken(token string) int
+}
+
+// Greeter judges a cart's ledger heads and makes the hub's first message.
+type Greeter interface {
+	Welcome(ctx context.Context, c Cart, h link.Hello) (link.Welcome, error)
+	Head(ctx context.Context, c Cart, h ledger.Head) error
+	Still(ctx context.Context, c Cart) error // is the cart still welcome? Asked once a minute
+}
+
+// Options are what the service needs.
+type Options struct {
+	Store   Store
+	Cabinet Cabinet
+	Rooms   Rooms
+	Greeter Greeter
+	Tokens  *Tokens
+	Clock   kit.Clock
+	Log     *slog.Logger
+}
+
+// Cart is a cart as its certificate names it.
+type Cart struct {
+	Tenant string
+	Name   string
+	Site   string
+}
+
+type cartKey struct{ tenant, cart string }
+
+// CartState is what the worklist shows.
+type CartState string
+
+const (
+	Ready   CartState = "ready"
+	Busy    CartState = "busy" // in a consult
+	Offline CartState = "offline"
+)
+
+// station is one cart and all that is going on with it.
+type station struct {
+	Cart
+	state    CartState
+	since    time.Time
+	conn     *connection
+	version  string
+	presence link.Presence
+	said     time.Time // when the presence came
+	consult  *Consult  // the latest; it may be over
+	streams  map[string]publishing
+	problems []string
+	desired  uint64
+}
+
+// Service is the running services.
+type Service struct {
+	o       Options
+	mu      sync.Mutex
+	carts   map[cartKey]*station
+	proj    *projection
+	present map[tenantID[string]]int // consoles open, by account
+	notes   map[string][]*sharedNote // for everyone of a tenant
+	acts    map[string]pendingAct
+	bells   map[string]map[chan struct{}]bool
+}
+
+// sharedNote is for every clinician of a tenant. It is kept in memory: what it tells of is in the encounters for good.
+type sharedNote struct {
+	Note
+	dismissed map[string]bool
+}
+
+// maxShared bounds the shared notices of a tenant; the oldest go first.
+const maxShared = 100
+
+// New loads what was kept. carts are all that are known; history is what arrived lately, in order of its receipts.
+func New(ctx context.Context, o Options, carts []Cart, history []Arrival) (*Service, error) {
+	s := &Service{o: o, carts: map[cartKey]*station{}, proj: newProjection(), present: map[tenantID[string]]int{},
+		notes: map[string][]*sharedNote{}, acts: map[string]pendingAct{}, bells: map[string]map[chan struct{}]bool{}}
+	for _, c := range carts {
+		s.station(c)
+	}
+	for _, a := range history {
+		s.proj.add(a)
+	}
+	open, err := o.Store.OpenConsults(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("clinic: consults: %w", err)
+	}
+	for _, c := range open {
+		st := s.station(Cart{Tenant: c.Tenant, Name: c.Cart})
+		if c.Lost.IsZero() {
+			// When the hub went is not known; when the cart was last heard is.
+			c, _ = c.Step(Event{Verb: LinkDown}, c.Heard)
+		}
+		if st.consult == nil || st.consult.Since.Before(c.Since) {
+			st.consult = &c
+		}
+	}
+	return s, nil
+}
+
+// station is where a cart is kept; it is made when the cart is first heard of.
+func (s *Service) station(c Cart) *station {
+	key := cartKey{c.Tenant, c.Name}
+	st := s.carts[key]
+	if st == nil {
+		st = &station{Cart: c, state: Offline, since: s.o.Clock.Now(), streams: map[string]publishing{}}
+		s.carts[key] = st
+	}
+	if c.Site != "" {
+		st.Site = c.Site
+	}
+	return st
+}
+
+// Subscribe rings when anything of the tenant may have changed. Rings that nobody took yet become one.
+func (s *Service) Subscribe(tenant string) (bell <-chan struct{}, cancel func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := make(chan struct{}, 1)
+	if s.bells[tenant] == nil {
+		s.bells[tenant] = map[chan struct{}]bool{}
+	}
+	s.bells[tenant][b] = true
+	return b, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.bells[tenant], b)
+	}
+}
+
+// settle brings the worklist up to date after a change at st, and tells everyone.
+func (s *Service) settle(st *station) {
+	state := Offline
+	switch {
+	case st.conn == nil:
+	case st.consult != nil && !st.consult.Over() && st.consult.Base != Calling:
+		state = Busy
+	default:
+		state = Ready
+	}
+	if state != st.state {
+		st.state, st.since = state, s.o.Clock.Now()
+	}
+	if st.conn != nil {
+		st.conn.out.want()
+	}
+	s.ring(st.Tenant)
+}
+
+func (s *Service) ring(tenant string) {
+	for b := range s.bells[tenant] {
+		select {
+		case b <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Attach says that an account has a console open; until detach it is named at the bedside of every consult it is in.
+func (s *Service) Attach(tenant, account string) (detach func()) {
+	key := tenantID[string]{tenant, account}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count(key, 1)
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.count(key, -1)
+	})
+}
+
+func (s *Service) count(key tenantID[string], by int) {
+	if s.present[key] += by; s.present[key] == 0 {
+		delete(s.present, key)
+	}
+	for _, st := range s.carts {
+		if st.Tenant == key.tenant && st.consult != nil && !st.consult.Over() && st.consult.Member(key.id) {
+			s.settle(st)
+		}
+	}
+}
+
+// watchers are the members who see or hear now.
+func (s *Service) watchers(st *station) []string {
+	out := []string{}
+	if st.consult == nil || st.consult.Over() {
+		return out
+	}
+	for _, m := range st.consult.Members {
+		if s.present[tenantID[string]{st.Tenant, m.ID}] > 0 {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
+// Observe takes one more item that ingest opened and made durable.
+func (s *Service) Observe(ctx context.Context, a Arrival) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.proj.add(a)
+	if !c.fresh {
+		return
+	}
+	st := s.station(Cart{Tenant: a.Book.Tenant, Name: a.Book.Cart})
+	closed := a.Body.Event != nil && a.Body.Event.What == "closed"
+	if (c.rebound || closed) && st.consult != nil && !st.consult.Over() && st.consult.Encounter == c.where.id {
+		s.step(ctx, st, Event{Verb: EncounterOver})
+	}
+	if c.split != nil {
+		with := map[string]string{"cart": a.Book.Cart, "encounter": c.split.SplitFrom.String(), "part": c.split.ID.String()}
+		s.tellCart(ctx, st, "encounter-split", with)
+		s.tellAll(a.Book.Tenant, "encounter-split", with)
+	}
+	if c.patient != nil {
+		alike := slices.ContainsFunc(s.proj.seenSince(a.Book.Tenant, Practice(a.Book.Practice), nil, s.dayAgo()), func(p capture.Patient) bool {
+			return Alike(*c.patient, p)
+		})
+		if alike {
+			s.tellCart(ctx, st, "name-alert", map[string]string{"encounter": c.where.id.String()})
+		}
+		for _, other := range s.carts { // their list of today's patients grew
+			if other.Tenant == st.Tenant && other.Site == st.Site && other.conn != nil {
+				other.conn.out.want()
+			}
+		}
+	}
+	if c.corrected != nil {
+		s.tellViewers(ctx, a, c)
+	}
+	s.settle(st)
+}
+
+// day is how long a patient counts as today's: wards work through midnight.
+const day = 24 * time.Hour
+
+func (s *Service) dayAgo() time.Time { return s.o.Clock.Now().Add(-day) }
+
+func (s *Service) tellViewers(ctx context.Context, a Arrival, c change) {
+	viewers, err := s.o.Cabinet.Viewers(ctx, a.Book.Tenant, c.corrected.Item)
+	if err != nil {
+		s.o.Log.Error("clinic: viewers of a corrected item", "cart", a.Book.Cart, "err", err)
+	}
+	for _, v := range viewers {
+		s.tell(ctx, Recipient{Tenant: a.Book.Tenant, Account: v}, "corrected", map[string]string{
+			"cart": a.Book.Cart, "encounter": c.of.String(), "item": c.corrected.Item.String(), "reason": c.corrected.Corrected.Reason})
+	}
+}
+
+func (s *Service) tell(ctx context.Context, to Recipient, code string, with map[string]string) Note {
+	n := Note{To: to, At: s.o.Clock.Now(), Notice: link.Notice{ID: ledger.NewID().String(), Code: code, With: with}}
+	if err := s.o.Cabinet.Notify(ctx, n); err != nil {
+		s.o.Log.Error("clinic: notice not kept", "code", code, "err", err)
+	}
+	return n
+}
+
+// tellCart sends a notice for the nurse, now or when the cart is back.
+func (s *Service) tellCart(ctx context.Context, st *station, code string, with map[string]string) {
+	s.tell(ctx, Recipient{Tenant: st.Tenant, Cart: st.Name}, code, with)
+	if st.conn != nil {
+		s.deliver(ctx, st)
+	}
+}
+
+// deliver hands the cart's notices to its link.
+func (s *Service) deliver(ctx context.Context, st *station) {
+	to := Recipient{Tenant: st.Tenant, Cart: st.Name}
+	notes, err := s.o.Cabinet.Unseen(ctx, to)
+	for _, n := range notes {
+		if err == nil {
+			err = st.conn.out.push(link.Message{Notice: &n.Notice})
+		}
+		if err == nil {
+			err = s.o.Cabinet.Seen(ctx, to, n.ID)
+		}
+	}
+	if err != nil {
+		s.o.Log.Warn("clinic: notices wait", "cart", st.Name, "err", err)
+	}
+}
+
+func (s *Service) tellAll(tenant, code string, with map[string]string) {
+	n := &sharedNote{Note{At: s.o.Clock.Now(), Notice: link.Notice{ID: ledger.NewID().String(), Code: code, With: with}}, map[string]bool{}}
+	s.notes[tenant] = append(s.notes[tenant], n)
+	if extra := len(s.notes[tenant]) - maxShared; extra > 0 {
+		s.notes[tenant] = slices.Delete(s.notes[tenant], 0, extra)
+	}
+}
+
+// Fork reports that a cart's ledger has two continuations: a restored card, or a clone.
+func (s *Service) Fork(ctx context.Context, c Cart) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.station(c)
+	if s.problem(st, "ledger-fork") {
+		s.tellAll(c.Tenant, "ledger-fork", map[string]string{"cart": c.Name})
+		s.tellCart(ctx, st, "ledger-fork", nil)
+	}
+	s.settle(st)
+}
+
+func (s *Service) problem(st *station, code string) (fresh bool) {
+	if slices.Contains(st.problems, code) {
+		return false
+	}
+	st.problems = append(st.problems, code)
+	return true
+}
+
+// Backed tells every cart how far the backup reaches.
+func (s *Service) Backed(w wire.Watermark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, st := range s.carts {
+		if st.conn == nil {
+			continue
+		}
+		if err := st.conn.out.push(link.Message{Water: &w}); err != nil {
+			s.o.Log.Info("clinic: a cart hears of the backup when it connects again", "cart", st.Name)
+		}
+	}
+}
+
+// Revoked ends a cart's link and marks it.
+func (s *Service) Revoked(c Cart) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.station(c)
+	s.problem(st, "revoked")
+	if st.conn != nil {
+		st.conn.cancel(errRevoked)
+	}
+	s.settle(st)
+}
+
+var errRevoked = errors.New("clinic: the cart's certificate was revoked")
+
+// pendingAct is an act whose result somebody waits for.
+type pendingAct struct {
+	cart   cartKey
+	answer chan steer.ActResult
+}

@@ -1,0 +1,403 @@
+package link
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"telecart/capture/ledger"
+	"telecart/device/kit"
+	"telecart/uplink/outbox"
+	"telecart/uplink/steer"
+	"telecart/uplink/wire"
+)
+
+// Options make a Client.
+type Options struct {
+	Base    string       // "https://carts.HUB"
+	Socket  *http.Client // HTTP/1.1 alone: the WebSocket
+	Bulk    *http.Client // items
+	Version string
+	Run     ledger.ID
+	Clock   kit.Clock
+	Log     *slog.Logger
+	// Root is the offline root's public key that the claim pinned; Held the version of the key list that the cart has.
+	Root []byte
+	Held func() uint64
+	// Books are the outboxes, care first. Before the first key list there are none.
+	Books func() []*outbox.Outbox
+	// Presence is asked for whenever Touch was called, and at least every ten seconds.
+	Presence func() Presence
+	// Welcomed gets the opened key list of each connection; an error ends that connection.
+	Welcomed func(Welcome, wire.KeyList) error
+	// Receive gets every later message. It must not block.
+	Receive func(Message)
+	// Changed is called when the link comes up or goes down.
+	Changed func(Status)
+}
+
+// Status is the link in a few words.
+type Status struct {
+	Up     bool
+	Since  time.Time
+	Reason string // why it is down, as a code
+}
+
+// Timings of the link. Ping finds a half-open connection within PingEvery + PingWait.
+const (
+	PingEvery     = 3 * time.Second
+	PingWait      = 4 * time.Second
+	presenceEvery = 10 * time.Second
+	presenceGap   = 100 * time.Millisecond // between two presences at least
+	headEvery     = time.Second            // between two signed heads at least
+	dialWait      = 10 * time.Second
+	backoffMin    = 250 * time.Millisecond
+	backoffMax    = 2 * time.Second
+)
+
+// Client is the cart's end of the link.
+type Client struct {
+	opt     Options
+	touch   chan struct{} // presence is due
+	items   chan struct{} // an outbox changed
+	results chan Message  // to be sent once: answers, calls, results
+
+	mu     sync.Mutex
+	status Status
+	keys   wire.KeyList
+	cancel context.CancelFunc // of the present connection
+}
+
+// New makes a client; Run makes it work.
+func New(opt Options) *Client {
+	return &Client{opt: opt, touch: make(chan struct{}, 1), items: make(chan struct{}, 1), results: make(chan Message, 64),
+		status: Status{Since: opt.Clock.Now(), Reason: "never-connected"}}
+}
+
+// Touch says that the presence changed.
+func (c *Client) Touch() { nudge(c.touch) }
+
+// Saved says that an outbox changed.
+func (c *Client) Saved() { nudge(c.items) }
+
+func nudge(ch chan struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// ErrBusy: too many messages wait for the link.
+var ErrBusy = errors.New("link: too many messages wait; try again when the link is back")
+
+// Send queues one message for the present connection; without one it fails: nothing said to nobody is kept.
+func (c *Client) Send(m Message) error {
+	if !c.Status().Up {
+		return errors.New("link: no connection")
+	}
+	select {
+	case c.results <- m:
+		return nil
+	default:
+		return ErrBusy
+	}
+}
+
+// Status is the present state.
+func (c *Client) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+// Redial drops the present connection, if any, and dials again: the address or the identity changed.
+func (c *Client) Redial() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// Run keeps the link up until ctx ends.
+func (c *Client) Run(ctx context.Context) error {
+	wait := time.Duration(0)
+	for ctx.Err() == nil {
+		up, err := c.connect(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if up {
+			wait = 0
+		}
+		c.set(Status{Up: false, Since: c.opt.Clock.Now(), Reason: reason(err)})
+		c.opt.Log.Info("link: down", "err", err)
+		wait = min(max(2*wait, backoffMin), backoffMax)
+		select {
+		case <-c.opt.Clock.After(wait/2 + rand.N(wait/2+1)):
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+func (c *Client) set(s Status) {
+	c.mu.Lock()
+	same := c.status.Up == s.Up && c.status.Reason == s.Reason
+	if same {
+		s.Since = c.status.Since
+	}
+	c.status = s
+	c.mu.Unlock()
+	if !same && c.opt.Changed != nil {
+		c.opt.Changed(s)
+	}
+}
+
+// reason turns an error into a code that the screen has words for.
+func reason(err error) string {
+	var p *wire.Problem
+	switch {
+	case errors.As(err, &p):
+		return p.Code
+	case errors.Is(err, wire.ErrOldKeyList):
+		return "old-key-list"
+	case errors.Is(err, errKeys):
+		return "keys-not-trusted"
+	}
+	return "no-answer"
+}
+
+var errKeys = errors.New("link: the hub's key list is not to be trusted")
+
+// connect dials and serves one connection until it ends.
+func (c *Client) connect(ctx context.Context) (up bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	c.mu.Lock()
+	c.cancel = cancel
+	c.mu.Unlock()
+	dial, stop := context.WithTimeout(ctx, dialWait)
+	defer stop()
+	ws, resp, err := websocket.Dial(dial, c.opt.Base+Path, &websocket.DialOptions{HTTPClient: c.opt.Socket})
+	if err != nil {
+		if resp != nil {
+			if p := readProblem(resp); p != nil {
+				return false, p
+			}
+		}
+		return false, fmt.Errorf("link: %w", err)
+	}
+	defer ws.CloseNow()
+	ws.SetReadLimit(MaxMessage)
+	w, err := c.greet(dial, ws)
+	if err != nil {
+		return false, err
+	}
+	stop()
+	c.set(Status{Up: true, Since: c.opt.Clock.Now()})
+	c.opt.Log.Info("link: up", "hub", w.Hub, "store", w.Store)
+	return true, c.serve(ctx, ws, w)
+}
+
+// greet exchanges the first messages.
+func (c *Client) greet(ctx context.Context, ws *websocket.Conn) (Welcome, error) {
+	h := Hello{Protocol: [2]int{MinProtocol, MaxProtocol}, Version: c.opt.Version, Run: c.opt.Run}
+	for _, b := range c.opt.Books() {
+		head, err := b.Head()
+		if err != nil {
+			return Welcome{}, err
+		}
+		h.Heads = append(h.Heads, head)
+	}
+	if err := write(ctx, ws, Message{Hello: &h}); err != nil {
+		return Welcome{}, err
+	}
+	m, err := read(ctx, ws)
+	switch {
+	case err != nil:
+		return Welcome{}, err
+	case m.Problem != nil:
+		return Welcome{}, m.Problem
+	case m.Welcome == nil:
+		return Welcome{}, errors.New("link: the hub did not answer with a welcome")
+	}
+	keys, err := m.Welcome.Keys.Open(c.opt.Root, c.opt.Held())
+	if err != nil {
+		if errors.Is(err, wire.ErrOldKeyList) {
+			return Welcome{}, err
+		}
+		return Welcome{}, fmt.Errorf("%w: %v", errKeys, err)
+	}
+	if err := c.opt.Welcomed(*m.Welcome, keys); err != nil {
+		return Welcome{}, err
+	}
+	c.mu.Lock()
+	c.keys = keys
+	c.mu.Unlock()
+	for i, b := range c.opt.Books() {
+		b.Store(m.Welcome.Store)
+		for _, head := range m.Welcome.Heads {
+			if i < len(h.Heads) && head.Book == h.Heads[i].Book {
+				if _, err := b.Reconcile(ctx, head); err != nil {
+					return Welcome{}, err
+				}
+			}
+		}
+		c.water(b, m.Welcome.Watermark)
+	}
+	return *m.Welcome, nil
+}
+
+func (c *Client) water(b *outbox.Outbox, w *wire.Watermark) {
+	if w == nil {
+		return
+	}
+	c.mu.Lock()
+	keys := c.keys
+	c.mu.Unlock()
+	if err := w.Verify(keys); err != nil {
+		c.opt.Log.Warn("link: watermark ignored", "err", err)
+		return
+	}
+	b.Watermark(*w)
+}
+
+// serve runs the four halves of a connection: reading, writing, pinging, delivering. The first to fail ends all.
+func (c *Client) serve(ctx context.Context, ws *websocket.Conn, w Welcome) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, f := range []func(context.Context) error{
+		func(ctx context.Context) error { return c.readLoop(ctx, ws) },
+		func(ctx context.Context) error { return c.writeLoop(ctx, ws) },
+		func(ctx context.Context) error { return c.pingLoop(ctx, ws) },
+		c.deliver,
+	} {
+		wg.Go(func() {
+			if err := f(ctx); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	<-ctx.Done()
+	ws.CloseNow()
+	return context.Cause(ctx)
+}
+
+func (c *Client) readLoop(ctx context.Context, ws *websocket.Conn) error {
+	for {
+		m, err := read(ctx, ws)
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.Problem != nil:
+			return m.Problem
+		case m.Water != nil:
+			for _, b := range c.opt.Books() {
+				c.water(b, m.Water)
+			}
+		default:
+			c.opt.Receive(m)
+		}
+	}
+}
+
+// writeLoop sends what was queued at once, presence when it is due, and the signed heads when they changed.
+func (c *Client) writeLoop(ctx context.Context, ws *websocket.Conn) error {
+	var last [2]ledger.Hash
+	heads := c.opt.Clock.After(headEvery)
+	regular := c.opt.Clock.After(0)
+	var gap <-chan time.Time // running: too early for another presence
+	due := false
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case m := <-c.results:
+			if err := write(ctx, ws, m); err != nil {
+				return err
+			}
+		case <-c.touch:
+			due = true
+		case <-regular:
+			due, regular = true, c.opt.Clock.After(presenceEvery)
+		case <-gap:
+			gap = nil
+		case <-heads:
+			heads = c.opt.Clock.After(headEvery)
+			for i, b := range c.opt.Books() {
+				h, err := b.Head()
+				if err != nil {
+					return err
+				}
+				if i < len(last) && h.Hash != last[i] {
+					last[i] = h.Hash
+					if err := write(ctx, ws, Message{Head: &h}); err != nil {
+						return err
+					}
+				}
+			}
+		}
+		if due && gap == nil {
+			due, gap = false, c.opt.Clock.After(presenceGap)
+			p := c.opt.Presence()
+			if err := write(ctx, ws, Message{Presence: &p}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func (c *Client) pingLoop(ctx context.Context, ws *websocket.Conn) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.opt.Clock.After(PingEvery):
+		}
+		ping, cancel := context.WithTimeout(ctx, PingWait)
+		err := ws.Ping(ping)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("link: no answer to a ping: %w", err)
+		}
+	}
+}
+
+func read(ctx context.Context, ws *websocket.Conn) (m Message, err error) {
+	_, b, err := ws.Read(ctx)
+	if err != nil {
+		return m, fmt.Errorf("link: %w", err)
+	}
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, fmt.Errorf("link: a message that is not understood: %w", err)
+	}
+	return m, nil
+}
+
+func write(ctx context.Context, ws *websocket.Conn, m Message) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, PingWait)
+	defer cancel()
+	if err := ws.Write(ctx, websocket.MessageText, b); err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	return nil
+}
+
+// Result queues an act's result.
+func (c *Client) Result(r steer.ActResult) error { return c.Send(Message{Result: &r}) }

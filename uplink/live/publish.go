@@ -1,0 +1,162 @@
+// Package live is the cart's live picture: Publish sends one camera to the room by WHIP (RFC 9725), Watch is the viewer
+// that the drill and the tests use (WHEP).
+//
+// Parties: a device.Camera, seen through mediadevices' driver interface so that its tracks and codecs sit on top; the
+// room, or any other WHIP/WHEP engine; the caller, who redials. Keys: a bearer token per stream and action; media is
+// DTLS-SRTP. The token travels only in the Authorization header.
+//
+// Invariants: the latest frame wins; the encoder never works on a backlog. The camera is watched only while the session
+// lives: the lens opens when the path for media stands. A session that fails is over: Publish returns and keeps no state, the caller decides when to redial (the room
+// lets viewers continue where they were). What is sent here is the live picture only; stills and clips are the camera's
+// own bytes and go another way.
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"image"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/pion/webrtc/v4"
+
+	"telecart/device"
+	"telecart/device/kit"
+	"telecart/uplink/live/peer"
+)
+
+// How soon a dead path is given up. A path that comes back before that goes on by itself, without any redial.
+const (
+	disconnected = 2 * time.Second
+	failed       = 3 * time.Second
+)
+
+// Options say what to publish and where.
+type Options struct {
+	Endpoint string       // WHIP URL of the stream
+	Token    string       // bearer token: this stream, publishing, some minutes
+	HTTP     *http.Client // nil: http.DefaultClient
+	ICE      []webrtc.ICEServer
+	Camera   device.Camera
+	// Decode turns the camera's frame into a picture. A *image.YCbCr (4:2:0 best) goes to the encoder as it is; it is
+	// not used any more when the next frame is asked for.
+	Decode    func(device.Frame) (image.Image, error)
+	Bitrate   int     // bits per second; 0: 2,000,000
+	FrameRate float32 // the most frames per second to send; 0: 30
+	// What the camera is set to, for the driver's properties; 0: 1280x720. The encoder follows the first real frame.
+	Width, Height int
+	// Rate changes the bit rate while running (bits per second): the ladder's say. Optional.
+	Rate  <-chan int
+	Stats func(Stats) // called after every frame on the sender's goroutine; must not block. Optional.
+	Clock kit.Clock   // nil: the machine's own
+	Log   *slog.Logger
+
+	sending func(device.Frame) // the benchmark's look at what is about to be sent
+}
+
+// Stats of one frame that was sent.
+type Stats struct {
+	Frame    uint64        // the camera's own frame number
+	Captured time.Time     // by the camera's stamp
+	Latency  time.Duration // from capture until the last packet was handed to the network
+	Encode   time.Duration // of which: decoding the camera's format and encoding
+	Bytes    int           // of the access unit
+	Key      bool
+	Sent     uint64 // frames sent in this session
+	Missed   uint64 // camera frames that were never encoded: this machine was too slow
+	Skipped  uint64 // frames that the encoder left out to keep the bit rate
+}
+
+// Publish sends the camera's picture until ctx ends (nil), the camera goes (device.ErrGone), the token is refused
+// (ErrRefused) or the connection fails (ErrFailed). A size change of the camera ends it too (errResized): redial.
+func Publish(ctx context.Context, o Options) (end error) {
+	if err := o.fill(); err != nil {
+		return err
+	}
+	api, err := peer.New(peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.H264()}, Disconnected: disconnected, Failed: failed})
+	if err != nil {
+		return err
+	}
+	pc, err := api.NewPeerConnection(webrtc.Configuration{ICEServers: o.ICE})
+	if err != nil {
+		return fmt.Errorf("live: %w", err)
+	}
+	defer pc.GracefulClose()
+	local, err := webrtc.NewTrackLocalStaticRTP(peer.H264().RTPCodecCapability, "video", "telecart")
+	if err != nil {
+		return fmt.Errorf("live: %w", err)
+	}
+	tr, err := pc.AddTransceiverFromTrack(local, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionSendonly})
+	if err != nil {
+		return fmt.Errorf("live: %w", err)
+	}
+	up, down := watchState(pc)
+	session, err := negotiate(ctx, pc, o.HTTP, o.Endpoint, o.Token)
+	defer func() {
+		if !errors.Is(end, ErrFailed) { // over a dead path it would only hold up the redial
+			bye(ctx, o.HTTP, session, o.Token)
+		}
+	}()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-down:
+		return ErrFailed
+	case <-o.Clock.After(dialTimeout):
+		return fmt.Errorf("%w: no path for media within %s: is UDP let through?", ErrFailed, dialTimeout)
+	case <-up: // only now does the lens open
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s := sender{o: o, local: local}
+	done := make(chan error, 1)
+	go func() { done <- s.run(ctx, tr.Sender()) }()
+	select {
+	case err := <-done:
+		return err
+	case <-down:
+		cancel(ErrFailed)
+		<-done
+		return ErrFailed
+	}
+}
+
+func (o *Options) fill() error {
+	switch {
+	case o.Endpoint == "":
+		return errors.New("live: no endpoint: set Endpoint to the stream's WHIP URL")
+	case o.Camera == nil:
+		return errors.New("live: no camera")
+	case o.Decode == nil:
+		return errors.New("live: no decoder for the camera's frames: set Decode")
+	case o.Bitrate < 0 || o.FrameRate < 0 || o.Width < 0 || o.Height < 0:
+		return errors.New("live: negative bit rate, frame rate or size")
+	}
+	if o.Bitrate == 0 {
+		o.Bitrate = 2_000_000
+	}
+	if o.FrameRate == 0 {
+		o.FrameRate = 30
+	}
+	if o.Width == 0 || o.Height == 0 {
+		o.Width, o.Height = 1280, 720
+	}
+	if o.HTTP == nil {
+		o.HTTP = http.DefaultClient
+	}
+	if o.Clock == nil {
+		o.Clock = kit.System{}
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/pion/mediadevices"
+	"github.com/pion/mediadevices/pkg/codec"
+	"github.com/pion/mediadevices/pkg/codec/openh264"
+	"github.com/pion/mediadevices/pkg/io/video"
+	"github.com/pion/mediadevices/pkg/prop"
+	"github.com/pion/rtcp"
+	"github.com/pion/webrtc/v4"
+
+	"telecart/uplink/live/peer"
+)
+
+// mtu of an RTP packet in bytes: with SRTP, UDP and IPv6 it stays below 1,280, which every path carries whole.
+const mtu = 1180
+
+// sender moves one camera's picture through encoder and packetizer into a connected session. mediadevices' own Bind
+// would start the camera during negotiation, and its Unbind can wait for ever for a reader that has just ended.
+type sender struct {
+	o     Options
+	local *webrtc.TrackLocalStaticRTP
+}
+
+func (s sender) run(ctx context.Context, out *webrtc.RTPSender) error {
+	src, err := newSource(ctx, s.o)
+	if err != nil {
+		return err
+	}
+	defer src.unregister()
+	enc, err := newBuilder(s.o)
+	if err != nil {
+		return err
+	}
+	track := mediadevices.NewVideoTrack(src, mediadevices.NewCodecSelector(mediadevices.WithVideoEncoders(enc)))
+	r, err := track.NewRTPReader(webrtc.MimeTypeH264, 0, mtu)
+	if err != nil {
+		return ending(ctx, src, err)
+	}
+	defer r.Close()
+	s.o.Log.Info("live: publishing", "camera", src.label)
+
+	go readRTCP(out, r.Controller()) // ends with the connection
+	st := Stats{}
+	for {
+		select {
+		case bps := <-s.o.Rate:
+			// Between two frames, on this goroutine: openh264 takes no option while it encodes.
+			if c, ok := r.Controller().(codec.BitRateController); ok && bps > 0 {
+				if err := c.SetBitRate(bps); err != nil {
+					s.o.Log.Warn("live: bit rate not changed", "err", err)
+				}
+			}
+		default:
+		}
+		pkts, _, err := r.Read()
+		if err != nil {
+			return ending(ctx, src, err)
+		}
+		f := src.frame
+		st.Frame, st.Captured, st.Missed = f.Seq, f.At.Wall, src.missed
+		if len(pkts) == 0 { // the encoder left this frame out to keep its bit rate
+			st.Skipped++
+			continue
+		}
+		st.Encode, st.Bytes, st.Key = s.o.Clock.Now().Sub(src.asked), 0, false
+		if s.o.sending != nil {
+			s.o.sending(f)
+		}
+		for _, p := range pkts {
+			if f.At.Mono != 0 { // capture time, not the time of encoding: no jitter for the viewer to smooth away
+				p.Timestamp = rtpTime(f.At.Mono)
+			}
+			st.Bytes += len(p.Payload)
+			st.Key = st.Key || startsKey(p.Payload)
+			if err := s.local.WriteRTP(p); err != nil {
+				return ending(ctx, src, err)
+			}
+		}
+		st.Sent++
+		st.Latency = s.o.Clock.Now().Sub(st.Captured)
+		if s.o.Stats != nil {
+			s.o.Stats(st)
+		}
+	}
+}
+
+// rtpTime is a monotonic time in nanoseconds as an RTP timestamp.
+func rtpTime(mono int64) uint32 { return uint32(mono / 1000 * peer.ClockRate / 1e6) }
+
+// ending says why the picture ended: the caller's wish (nil), the camera's reason, or the error itself.
+func ending(ctx context.Context, src *source, err error) error {
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case src.cause != nil:
+		err = src.cause
+	}
+	return fmt.Errorf("live: %w", err)
+}
+
+// readRTCP keeps the reports flowing through the interceptors and passes on that somebody needs a key frame.
+func readRTCP(out *webrtc.RTPSender, ctrl codec.EncoderController) {
+	keys, _ := ctrl.(codec.KeyFrameController)
+	for {
+		pkts, _, err := out.ReadRTCP()
+		if err != nil {
+			return
+		}
+		for _, p := range pkts {
+			switch p.(type) {
+			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
+				if keys != nil {
+					_ = keys.ForceKeyFrame() // openh264's sets a flag for the next frame
+				}
+			}
+		}
+	}
+}
+
+// builder makes openh264 as the cart needs it: mediadevices tells encoders a frame rate of 0, of which openh264 makes 13
+// Mb/s out of a 2 Mb/s target.
+type builder struct {
+	openh264.Params
+	fps float32
+}
+
+func newBuilder(o Options) (*builder, error) {
+	p, err := openh264.NewParams()
+	if err != nil {
+		return nil, fmt.Errorf("live: openh264: %w", err)
+	}
+	p.BitRate = o.Bitrate
+	// A key frame comes when somebody asks; otherwise rarely, for it costs as much as ten others. Four seconds is what a
+	// viewer waits at an engine that does not ask on its behalf.
+	p.IntraPeriod = uint(keyInterval.Seconds() * float64(o.FrameRate))
+	return &builder{Params: p, fps: o.FrameRate}, nil
+}
+
+const keyInterval = 4 * time.Second
+
+func (b *builder) BuildVideoEncoder(r video.Reader, p prop.Media) (codec.ReadCloser, error) {
+	p.FrameRate = b.fps
+	enc, err := b.Params.BuildVideoEncoder(r, p)
+	if err != nil {
+		return nil, fmt.Errorf("openh264 at %dx%d: %w", p.Width, p.Height, err)
+	}
+	return enc, nil
+}
+
+// startsKey: does this RTP payload (RFC 6184) hold or begin an IDR picture or its parameter sets?
+func startsKey(b []byte) bool {
+	if len(b) < 2 {
+		return false
+	}
+	switch t := b[0] & 0x1f; t {
+	case nalIDR, nalSPS:
+		return true
+	case 24: // STAP-A: a 16-bit length, then the first NAL unit
+		return len(b) > 3 && (b[3]&0x1f == nalSPS || b[3]&0x1f == nalIDR)
+	case 28: // FU-A with its start bit
+		return b[1]&0x80 != 0 && b[1]&0x1f == nalIDR
+	}
+	return false
+}

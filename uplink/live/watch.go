@@ -1,0 +1,93 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/pion/rtcp"
+	"github.com/pion/rtp"
+	"github.com/pion/webrtc/v4"
+
+	"telecart/device/kit"
+	"telecart/uplink/live/peer"
+)
+
+// WatchOptions say what to watch.
+type WatchOptions struct {
+	Endpoint string       // WHEP URL of the stream
+	Token    string       // bearer token: this stream, watching, some minutes
+	HTTP     *http.Client // nil: http.DefaultClient
+	ICE      []webrtc.ICEServer
+	Clock    kit.Clock // nil: the machine's own
+	// OnRTP sees every video packet as it comes. Optional; must not block or keep the packet.
+	OnRTP func(*rtp.Packet, time.Time)
+	// OnFrame gets complete pictures in order, beginning with a key frame (SPS, PPS and IDR). It runs on the reader's
+	// goroutine: while it blocks, the network's buffer fills and overflows, as with any slow viewer.
+	OnFrame func(Frame)
+}
+
+// Watch is a WHEP viewer of one stream's video; it offers H.264 only. It returns nil when ctx ends, ErrRefused or
+// ErrFailed otherwise. After a loss it asks for a key frame and hands out nothing until that came.
+func Watch(ctx context.Context, o WatchOptions) (end error) {
+	if o.HTTP == nil {
+		o.HTTP = http.DefaultClient
+	}
+	if o.Clock == nil {
+		o.Clock = kit.System{}
+	}
+	api, err := peer.New(peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.H264()}, Disconnected: disconnected, Failed: failed})
+	if err != nil {
+		return err
+	}
+	pc, err := api.NewPeerConnection(webrtc.Configuration{ICEServers: o.ICE})
+	if err != nil {
+		return fmt.Errorf("live: %w", err)
+	}
+	defer pc.GracefulClose()
+	if _, err = pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
+		return fmt.Errorf("live: %w", err)
+	}
+	_, down := watchState(pc)
+	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+		a := &assembler{onLost: func() {
+			// An error here is the connection's, which says so itself.
+			_ = pc.WriteRTCP([]rtcp.Packet{&rtcp.PictureLossIndication{MediaSSRC: uint32(t.SSRC())}})
+		}}
+		out := o.OnFrame
+		if out == nil {
+			out = func(Frame) {}
+		}
+		for {
+			p, _, err := t.ReadRTP()
+			if err != nil {
+				return
+			}
+			now := o.Clock.Now()
+			if o.OnRTP != nil {
+				o.OnRTP(p, now)
+			}
+			a.push(p, now, out)
+		}
+	})
+	session, err := negotiate(ctx, pc, o.HTTP, o.Endpoint, o.Token)
+	defer func() {
+		if !errors.Is(end, ErrFailed) {
+			bye(ctx, o.HTTP, session, o.Token)
+		}
+	}()
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-down:
+		return ErrFailed
+	}
+}
