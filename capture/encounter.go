@@ -2,9 +2,11 @@ package capture
 
 import (
 	"errors"
+	"regexp"
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"telecart/capture/ledger"
 )
@@ -48,6 +50,7 @@ const (
 // Alert is a different wristband during an encounter.
 type Alert struct {
 	Current, Scanned Patient
+	By               Source // how Scanned became known
 }
 
 // Step is something to be recorded, in order.
@@ -63,7 +66,9 @@ var (
 	ErrOpen        = errors.New("capture: an encounter is open: close it first")
 	ErrAlert       = errors.New("capture: a different wristband was scanned: rescan or close")
 	ErrNoAlert     = errors.New("capture: there is nothing to decide")
-	ErrPatient     = errors.New("capture: a patient needs a wristband number, or a name and a birth date")
+	ErrDecision    = errors.New("capture: the alert is decided by keep or close")
+	ErrPatient     = errors.New("capture: a patient needs a wristband number, or a name and a birth date written 2006-01-02")
+	ErrWristband   = errors.New("capture: that code is no wristband of this site: scan the one on the patient's wrist again, or enter name and birth date")
 	ErrPractice    = errors.New("capture: a patient is not bound to practice")
 )
 
@@ -93,11 +98,10 @@ func (e *Encounter) event(what string) Step {
 
 // Bind says who the patient is. A wristband may be scanned at any time; a different one than before raises the alert.
 func (e *Encounter) Bind(p Patient, by Source) ([]Step, error) {
-	if p.ID == "" && (p.Name == "" || p.BirthDate == "") {
-		return nil, ErrPatient
-	}
 	s := &e.state
 	switch {
+	case !p.valid():
+		return nil, ErrPatient
 	case !e.IsOpen():
 		return nil, ErrNoEncounter
 	case s.Practice:
@@ -110,7 +114,7 @@ func (e *Encounter) Bind(p Patient, by Source) ([]Step, error) {
 	case s.Patient != nil && Same(*s.Patient, p) && s.Source != FromHub:
 		return nil, nil
 	case s.Patient != nil && !Same(*s.Patient, p):
-		s.Alert = &Alert{*s.Patient, p}
+		s.Alert = &Alert{*s.Patient, p, by}
 		return nil, nil
 	}
 	if s.Patient != nil { // confirms what the hub said; keep the fuller record
@@ -124,8 +128,11 @@ func (e *Encounter) Bind(p Patient, by Source) ([]Step, error) {
 // for the patient that was scanned.
 func (e *Encounter) Resolve(action AlertAction, id ledger.ID, now time.Time) ([]Step, error) {
 	a := e.state.Alert
-	if a == nil {
+	switch {
+	case a == nil:
 		return nil, ErrNoAlert
+	case action != KeepPatient && action != CloseEncounter: // closing by a misunderstanding would change the patient
+		return nil, ErrDecision
 	}
 	e.state.Alert = nil
 	if action == KeepPatient {
@@ -139,7 +146,7 @@ func (e *Encounter) Resolve(action AlertAction, id ledger.ID, now time.Time) ([]
 	if err != nil {
 		return nil, err
 	}
-	bound, err := e.Bind(a.Scanned, FromWristband)
+	bound, err := e.Bind(a.Scanned, a.By)
 	return append(append(steps, opened...), bound...), err
 }
 
@@ -166,23 +173,34 @@ func (e *Encounter) Close() ([]Step, error) {
 
 // HubSays takes the patient that the hub has for an encounter. After a restart it brings the banner back. If another
 // patient was bound here since the restart, what was captured since belongs to that one: the encounter is split at the
-// restart (run), and goes on under the new id.
+// restart (run), and goes on under the new id; an alert goes with it. A patient who is known from the hub alone changes with
+// the hub.
 func (e *Encounter) HubSays(of ledger.ID, p Patient, id, run ledger.ID, now time.Time) (steps []Step, split bool) {
 	s := &e.state
 	switch {
-	case !e.IsOpen() || s.ID != of || s.Practice:
+	case !e.IsOpen() || s.ID != of || s.Practice || !p.valid():
 		return nil, false
 	case s.Patient == nil:
 		s.Patient, s.Source = &p, FromHub
 		return nil, false
 	case Same(*s.Patient, p):
-		*s.Patient = fuller(*s.Patient, p)
+		both := fuller(*s.Patient, p) // a new one: copies of the state share the old
+		s.Patient = &both
 		return nil, false
-	case !s.Restored || s.Source == FromHub:
+	case s.Source == FromHub: // corrected there
+		s.Patient = &p
+		if s.Alert != nil {
+			s.Alert = &Alert{p, s.Alert.Scanned, s.Alert.By}
+			if Same(p, s.Alert.Scanned) {
+				s.Alert = nil
+			}
+		}
+		return nil, false
+	case !s.Restored:
 		return nil, false
 	}
 	mine, old := *s.Patient, s.ID
-	e.state = EncounterState{Kept: Kept{ID: id, Opened: now}, Patient: &mine, Source: s.Source}
+	e.state = EncounterState{Kept: Kept{ID: id, Opened: now}, Patient: &mine, Source: s.Source, Alert: s.Alert}
 	return []Step{
 		{Encounter: id, Event: &EventInfo{What: "split", From: &old, Since: &run}},
 		{Encounter: id, Binding: &BindingInfo{Patient: mine, Method: string(e.state.Source)}},
@@ -205,7 +223,31 @@ func Same(a, b Patient) bool {
 	if a.ID != "" && b.ID != "" {
 		return a.ID == b.ID
 	}
-	return a.BirthDate == b.BirthDate && fold(a.Name) == fold(b.Name)
+	x, y := fold(a.Name), fold(b.Name)
+	if x == "" || y == "" { // nothing to compare: "?" is not everybody
+		x, y = a.Name, b.Name
+	}
+	return a.BirthDate == b.BirthDate && x == y
+}
+
+const (
+	maxPatientID = 64 // bytes; what people type may be longer than what wristbands hold
+	maxName      = 120
+)
+
+// valid says whether the description can tell one patient from another.
+func (p Patient) valid() bool {
+	if p.BirthDate != "" {
+		if _, err := time.Parse(time.DateOnly, p.BirthDate); err != nil {
+			return false
+		}
+	}
+	return (p.ID != "" || p.Name != "" && p.BirthDate != "") && plain(p.ID, maxPatientID) && plain(p.Name, maxName)
+}
+
+// plain says whether s is text of at most n bytes without control characters.
+func plain(s string, n int) bool {
+	return len(s) <= n && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }
 
 // fuller fills what a lacks from b.
@@ -220,16 +262,6 @@ func fuller(a, b Patient) Patient {
 		a.BirthDate = b.BirthDate
 	}
 	return a
-}
-
-// fold makes names comparable: letters and digits alone, lower case.
-func fold(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsLetter(r) || unicode.IsDigit(r) {
-			return unicode.ToLower(r)
-		}
-		return -1
-	}, s)
 }
 
 // NameAlert gives those of today's patients who could be mistaken for p: born on the same day, or with a like name.
@@ -269,23 +301,21 @@ func distance(a, b string) int {
 	return row[len(y)]
 }
 
-// ParseWristband reads what a scanner read: NUMBER, or NUMBER|NAME|BIRTH DATE. A number is 4 to 20 letters, digits or
-// dashes. (GS1 and check digits come with the scanners.)
-func ParseWristband(code string) (Patient, error) {
+// DefaultWristband is the format of a wristband's number where a site states no other. Its fixed length in front shows a code
+// that lost its beginning: half a number must never pass for somebody else's.
+const DefaultWristband = `[A-Z]{3}-[0-9]{4,12}`
+
+// ParseWristband reads what a scanner read: NUMBER, or NUMBER|NAME|BIRTH DATE, nothing less and nothing more. The whole
+// number must be of the site's format. (GS1 and check digits come with the scanners.)
+func ParseWristband(code string, format *regexp.Regexp) (Patient, error) {
 	parts := strings.Split(strings.TrimSpace(code), "|")
-	p := Patient{ID: strings.TrimSpace(parts[0])}
-	if len(parts) > 1 {
-		p.Name = strings.TrimSpace(parts[1])
+	p := Patient{ID: parts[0]}
+	if len(parts) == 3 {
+		p.Name, p.BirthDate = strings.TrimSpace(parts[1]), strings.TrimSpace(parts[2])
 	}
-	if len(parts) > 2 {
-		p.BirthDate = strings.TrimSpace(parts[2])
-	}
-	ok := len(p.ID) >= 4 && len(p.ID) <= 20 && len(parts) <= 3 && len(p.Name) <= 120
-	for _, r := range p.ID {
-		ok = ok && (r == '-' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z')
-	}
-	if _, err := time.Parse("2006-01-02", p.BirthDate); p.BirthDate != "" && err != nil || !ok {
-		return Patient{}, errors.New("capture: that code is no wristband: scan the one on the patient's wrist, or enter name and birth date")
+	whole := format.FindString(p.ID) == p.ID && p.ID != ""
+	if !whole || len(p.ID) > 64 || len(parts) != 1 && (len(parts) != 3 || p.Name == "" || p.BirthDate == "") || !p.valid() {
+		return Patient{}, ErrWristband
 	}
 	return p, nil
 }

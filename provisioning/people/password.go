@@ -40,7 +40,7 @@ func parseHash(s string) (hashed, error) {
 	var h hashed
 	p := strings.Split(s, "$")
 	if strings.ContainsAny(s, "\r\n") || len(p) != 6 || p[0] != "" || p[1] != "argon2id" || p[2] != "v="+strconv.Itoa(argon2.Version) {
-		return h, fmt.Errorf("%w: want $argon2id$v=%d$...", errHash, argon2.Version)
+		return h, fmt.Errorf("%w: want $argon2id$v=%d$ and parameters", errHash, argon2.Version)
 	}
 	limits := []struct {
 		name string

@@ -100,7 +100,9 @@ var ErrBusy = errors.New("link: too many messages wait; try again when the link 
 
 // Send queues one message for the present connection; without one it fails: nothing said to nobody is kept.
 func (c *Client) Send(m Message) error {
-	if !c.Status().Up {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.status.Up {
 		return errors.New("link: no connection")
 	}
 	select {
@@ -131,11 +133,11 @@ func (c *Client) Redial() {
 func (c *Client) Run(ctx context.Context) error {
 	wait := time.Duration(0)
 	for ctx.Err() == nil {
-		up, err := c.connect(ctx)
+		err := c.connect(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		if up {
+		if s := c.Status(); s.Up && c.opt.Clock.Now().Sub(s.Since) >= backoffMax { // not one that the hub ends at once
 			wait = 0
 		}
 		c.set(Status{Up: false, Since: c.opt.Clock.Now(), Reason: reason(err)})
@@ -156,6 +158,11 @@ func (c *Client) set(s Status) {
 		s.Since = c.status.Since
 	}
 	c.status = s
+	if s.Up && !same { // what nobody heard on the connection before is not said on this one
+		for len(c.results) > 0 {
+			<-c.results
+		}
+	}
 	c.mu.Unlock()
 	if !same && c.opt.Changed != nil {
 		c.opt.Changed(s)
@@ -179,7 +186,7 @@ func reason(err error) string {
 var errKeys = errors.New("link: the hub's key list is not to be trusted")
 
 // connect dials and serves one connection until it ends.
-func (c *Client) connect(ctx context.Context) (up bool, err error) {
+func (c *Client) connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c.mu.Lock()
@@ -191,21 +198,21 @@ func (c *Client) connect(ctx context.Context) (up bool, err error) {
 	if err != nil {
 		if resp != nil {
 			if p := readProblem(resp); p != nil {
-				return false, p
+				return p
 			}
 		}
-		return false, fmt.Errorf("link: %w", err)
+		return fmt.Errorf("link: %w", err)
 	}
 	defer ws.CloseNow()
 	ws.SetReadLimit(MaxMessage)
 	w, err := c.greet(dial, ws)
 	if err != nil {
-		return false, err
+		return err
 	}
 	stop()
 	c.set(Status{Up: true, Since: c.opt.Clock.Now()})
 	c.opt.Log.Info("link: up", "hub", w.Hub, "store", w.Store)
-	return true, c.serve(ctx, ws, w)
+	return c.serve(ctx, ws, w)
 }
 
 // greet exchanges the first messages.
@@ -229,6 +236,8 @@ func (c *Client) greet(ctx context.Context, ws *websocket.Conn) (Welcome, error)
 		return Welcome{}, m.Problem
 	case m.Welcome == nil:
 		return Welcome{}, errors.New("link: the hub did not answer with a welcome")
+	case m.Welcome.Protocol < MinProtocol || m.Welcome.Protocol > MaxProtocol:
+		return Welcome{}, fmt.Errorf("link: the hub chose protocol %d; spoken here: %d to %d", m.Welcome.Protocol, MinProtocol, MaxProtocol)
 	}
 	keys, err := m.Welcome.Keys.Open(c.opt.Root, c.opt.Held())
 	if err != nil {
@@ -281,7 +290,7 @@ func (c *Client) serve(ctx context.Context, ws *websocket.Conn, w Welcome) error
 		func(ctx context.Context) error { return c.readLoop(ctx, ws) },
 		func(ctx context.Context) error { return c.writeLoop(ctx, ws) },
 		func(ctx context.Context) error { return c.pingLoop(ctx, ws) },
-		c.deliver,
+		func(ctx context.Context) error { return c.deliver(ctx, w.Store) },
 	} {
 		wg.Go(func() {
 			if err := f(ctx); err != nil {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -33,15 +34,17 @@ const (
 	yieldMost  = 250 * time.Millisecond
 	retryMin   = 200 * time.Millisecond
 	retryMax   = 5 * time.Second
+	maxEntries = 4096 // in one POST
 	putWait    = 5 * time.Minute
+	postWait   = time.Minute
 )
 
 // deliver sends what the outboxes hold, in two lanes, until ctx ends.
-func (c *Client) deliver(ctx context.Context) error {
+func (c *Client) deliver(ctx context.Context, store ledger.ID) error {
 	if err := c.postEntries(ctx); err != nil {
 		return err
 	}
-	d := &delivery{c: c, flying: map[ledger.Hash]bool{}, later: map[ledger.Hash]time.Time{}, wake: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}}
+	d := &delivery{c: c, store: store, flying: map[ledger.Hash]bool{}, later: map[ledger.Hash]retry{}, wake: [2]chan struct{}{make(chan struct{}, 1), make(chan struct{}, 1)}}
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for lane := range d.wake {
@@ -61,29 +64,34 @@ func (c *Client) deliver(ctx context.Context) error {
 
 // postEntries tells the hub of the ledger entries that are no items: without them numbers would seem to be missing.
 func (c *Client) postEntries(ctx context.Context) error {
-	var b []byte
 	for _, box := range c.opt.Books() {
-		es := box.Entries()
-		b = b[:0]
-		for _, e := range es {
-			b = append(b, e.Marshal()...)
+		for es := range slices.Chunk(box.Entries(), maxEntries) {
+			if err := c.postSome(ctx, box, es); err != nil {
+				return err
+			}
 		}
-		if len(b) == 0 {
-			continue
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.opt.Base+LedgerPath+practice(box), bytes.NewReader(b))
-		if err != nil {
-			return fmt.Errorf("link: %w", err)
-		}
-		resp, err := c.opt.Bulk.Do(req)
-		if err != nil {
-			return fmt.Errorf("link: send ledger entries: %w", err)
-		}
-		p := readProblem(resp)
-		resp.Body.Close()
-		if p != nil {
-			return p
-		}
+	}
+	return nil
+}
+
+func (c *Client) postSome(ctx context.Context, box *outbox.Outbox, es []ledger.Entry) error {
+	ctx, cancel := context.WithTimeout(ctx, postWait)
+	defer cancel()
+	var b []byte
+	for _, e := range es {
+		b = append(b, e.Marshal()...)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.opt.Base+LedgerPath+practice(box), bytes.NewReader(b))
+	if err != nil {
+		return fmt.Errorf("link: %w", err)
+	}
+	resp, err := c.opt.Bulk.Do(req)
+	if err != nil {
+		return fmt.Errorf("link: send ledger entries: %w", err)
+	}
+	defer resp.Body.Close()
+	if p := readProblem(resp); p != nil {
+		return p
 	}
 	return nil
 }
@@ -101,13 +109,20 @@ const (
 )
 
 type delivery struct {
-	c    *Client
-	wake [2]chan struct{}
+	c     *Client
+	store ledger.ID // the hub's, as it said in its welcome
+	wake  [2]chan struct{}
 
 	mu     sync.Mutex
 	flying map[ledger.Hash]bool
-	later  map[ledger.Hash]time.Time // failed: not before
-	urgent int                       // items in the small lane now
+	later  map[ledger.Hash]retry // of the items that failed
+	urgent int                   // items in the small lane now
+}
+
+// retry is when an item that failed is due again, and how long it was to wait.
+type retry struct {
+	at   time.Time
+	wait time.Duration
 }
 
 // lane sends the items of one size, one after the other.
@@ -131,10 +146,13 @@ func (d *delivery) lane(ctx context.Context, lane int) {
 		delete(d.flying, ref.Hash)
 		if err != nil && ctx.Err() == nil {
 			d.c.opt.Log.Warn("link: item not delivered", "item", ref.Hash, "err", err)
-			d.later[ref.Hash] = d.c.opt.Clock.Now().Add(retryMax)
-			if !permanent(err) {
-				d.later[ref.Hash] = d.c.opt.Clock.Now().Add(retryMin)
+			wait := min(max(2*d.later[ref.Hash].wait, retryMin), retryMax)
+			if permanent(err) {
+				wait = retryMax
 			}
+			d.later[ref.Hash] = retry{d.c.opt.Clock.Now().Add(wait), wait}
+		} else {
+			delete(d.later, ref.Hash)
 		}
 		d.mu.Unlock()
 	}
@@ -156,7 +174,7 @@ func (d *delivery) next(lane int) (*outbox.Outbox, outbox.Ref, time.Duration) {
 			if bulk := r.Length > smallItem; bulk != (lane == laneBulk) || d.flying[r.Hash] {
 				return true
 			}
-			if t, ok := d.later[r.Hash]; ok && t.After(now) {
+			if t := d.later[r.Hash].at; t.After(now) {
 				if wait == 0 || t.Sub(now) < wait {
 					wait = t.Sub(now)
 				}
@@ -207,8 +225,11 @@ func (d *delivery) send(ctx context.Context, box *outbox.Outbox, ref outbox.Ref,
 		defer d.busy(-1)
 	}
 	pr, pw := io.Pipe()
-	go func() { pw.CloseWithError(d.stream(ctx, pw, box, m, h, have, lane)) }()
+	var wg sync.WaitGroup
+	defer wg.Wait() // nothing reads the outbox once this has returned
+	defer cancel()
 	defer pr.Close()
+	wg.Go(func() { pw.CloseWithError(d.stream(ctx, pw, box, m, h, have, lane)) })
 	req, err := http.NewRequestWithContext(ctx, http.MethodPut, d.c.opt.Base+ItemPath+ref.Hash.String()+practice(box), pr)
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
@@ -328,6 +349,9 @@ func (d *delivery) keep(box *outbox.Outbox, ref outbox.Ref, b []byte) error {
 	d.c.mu.Unlock()
 	if err := r.Verify(keys, box.Book(), ref.Entry); err != nil {
 		return err
+	}
+	if r.Store != d.store { // it would not count, and the item would be sent again at once
+		return fmt.Errorf("link: a receipt of store %s, but the hub's is %s", r.Store, d.store)
 	}
 	return box.Receipt(r)
 }

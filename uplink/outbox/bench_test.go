@@ -23,13 +23,14 @@ import (
 
 const (
 	benchBody   = 4 << 10 // a note or a reading; the peers write as many bytes, in the clear
-	benchRounds = 9
-	benchPuts   = 300 // per round and contestant: two or three segments over the whole run
+	benchRounds = 25
+	benchPuts   = 100 // per round and contestant; more than one segment over the whole run
 )
 
 // BenchmarkOutbox puts 4 KiB items by one writer, durable one by one. The peers get the same disk in the same run, in rounds
 // that take turns, because a disk's speed drifts: figures are medians over the rounds, ratios those of each round.
 //
+//	outbox_puts_w1 ...   durable puts (writes) a second, of each
 //	outbox_vs_bbolt_w1   against bbolt with its default options: one transaction for each 4 KiB value, a growing file, nothing
 //	                     sealed and no ledger
 //	outbox_vs_disk_w1    against appending 4 KiB and fdatasync

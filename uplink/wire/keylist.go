@@ -75,6 +75,9 @@ func (s SignedKeyList) Open(root ed25519.PublicKey, held uint64) (l KeyList, err
 	if err := json.Unmarshal(s.List, &l); err != nil {
 		return l, malformed("key list: %v", err)
 	}
+	if l.Version == 0 { // stands for "none yet"
+		return l, malformed("key list: version 0; the first one is 1")
+	}
 	if l.Version < held {
 		return l, fmt.Errorf("%w: version %d after %d", ErrOldKeyList, l.Version, held)
 	}

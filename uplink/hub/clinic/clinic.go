@@ -23,6 +23,7 @@ import (
 
 	"telecart/capture"
 	"telecart/capture/ledger"
+	"telecart/device"
 	"telecart/device/kit"
 	"telecart/uplink/link"
 	"telecart/uplink/steer"
@@ -128,6 +129,7 @@ type Service struct {
 	notes   map[string][]*sharedNote // for everyone of a tenant
 	acts    map[string]pendingAct
 	bells   map[string]map[chan struct{}]bool
+	waves   map[chan Samples]Who // who is sent waveforms
 }
 
 // sharedNote is for every clinician of a tenant. It is kept in memory: what it tells of is in the encounters for good.
@@ -142,7 +144,7 @@ const maxShared = 100
 // New loads what was kept. carts are all that are known; history is what arrived lately, in order of its receipts.
 func New(ctx context.Context, o Options, carts []Cart, history []Arrival) (*Service, error) {
 	s := &Service{o: o, carts: map[cartKey]*station{}, proj: newProjection(), present: map[tenantID[string]]int{},
-		notes: map[string][]*sharedNote{}, acts: map[string]pendingAct{}, bells: map[string]map[chan struct{}]bool{}}
+		notes: map[string][]*sharedNote{}, acts: map[string]pendingAct{}, bells: map[string]map[chan struct{}]bool{}, waves: map[chan Samples]Who{}}
 	for _, c := range carts {
 		s.station(c)
 	}
@@ -193,6 +195,42 @@ func (s *Service) Subscribe(tenant string) (bell <-chan struct{}, cancel func())
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.bells[tenant], b)
+	}
+}
+
+// Samples is a piece of a waveform of a cart.
+type Samples struct {
+	Cart string
+	device.Samples
+}
+
+// maxWaves is how many pieces wait for a slow page; the next ones are lost to it.
+const maxWaves = 64
+
+// Waves gives the waveforms of the live consults in which w takes part, as they come.
+func (s *Service) Waves(w Who) (waves <-chan Samples, cancel func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := make(chan Samples, maxWaves)
+	s.waves[c] = w
+	return c, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.waves, c)
+	}
+}
+
+func (s *Service) wave(st *station, piece device.Samples) {
+	if st.consult == nil || st.consult.Base != Live {
+		return
+	}
+	for c, w := range s.waves {
+		if w.Tenant == st.Tenant && st.consult.Member(w.ID) {
+			select {
+			case c <- Samples{st.Name, piece}:
+			default:
+			}
+		}
 	}
 }
 

@@ -57,7 +57,7 @@ type fix struct {
 
 // chapters cuts the items of one encounter, in ledger order, at the start of every run that bound a patient other than
 // the one before. fixes are the corrections of the book by corrected item, oldest first. Pure.
-func chapters(sorted []Arrival, fixes map[ledger.Hash][]fix) []Encounter {
+func chapters(id ledger.ID, sorted []Arrival, fixes map[ledger.Hash][]fix) []Encounter {
 	var out []Encounter
 	for len(sorted) > 0 {
 		n := runLength(sorted)
@@ -65,7 +65,7 @@ func chapters(sorted []Arrival, fixes map[ledger.Hash][]fix) []Encounter {
 		sorted = sorted[n:]
 		who := boundIn(run, fixes)
 		if len(out) == 0 || who != nil && out[len(out)-1].Patient != nil && who.ID != out[len(out)-1].Patient.ID {
-			out = append(out, begin(run, out))
+			out = append(out, begin(id, run, out))
 		}
 		last := &out[len(out)-1]
 		if who != nil {
@@ -101,12 +101,12 @@ func boundIn(run []Arrival, fixes map[ledger.Hash][]fix) *capture.Patient {
 	return nil
 }
 
-func begin(run []Arrival, before []Encounter) Encounter {
+func begin(id ledger.ID, run []Arrival, before []Encounter) Encounter {
 	a := run[0]
-	e := Encounter{ID: a.Body.Encounter, Recorded: a.Body.Encounter, Book: a.Book, Opened: a.Body.At.Wall}
+	e := Encounter{ID: id, Recorded: id, Book: a.Book, Opened: a.Body.At.Wall}
 	if len(before) > 0 {
 		from := before[len(before)-1].ID
-		e.SplitFrom, e.ID = &from, partID(a.Body.Encounter, a.Entry.Run)
+		e.SplitFrom, e.ID = &from, partID(id, a.Entry.Run)
 	}
 	return e
 }

@@ -47,11 +47,20 @@ type projection struct {
 	items    map[tenantID[ledger.Hash]]recordedAs
 	fixes    map[ledger.Book]map[ledger.Hash][]fix
 	rank     map[ledger.ID]int64
+	cuts     map[recordedAs]cut        // encounters that a cart split itself
+	origin   map[recordedAs]recordedAs // and what each was split off
+}
+
+// cut says that everything of an encounter from the start of a run on belongs to another one.
+type cut struct {
+	since ledger.ID
+	to    recordedAs
 }
 
 func newProjection() *projection {
 	return &projection{recorded: map[recordedAs]*recorded{}, parts: map[tenantID[ledger.ID]]recordedAs{}, items: map[tenantID[ledger.Hash]]recordedAs{},
-		fixes: map[ledger.Book]map[ledger.Hash][]fix{}, rank: map[ledger.ID]int64{}}
+		fixes: map[ledger.Book]map[ledger.Hash][]fix{}, rank: map[ledger.ID]int64{},
+		cuts: map[recordedAs]cut{}, origin: map[recordedAs]recordedAs{}}
 }
 
 // change is what one more item made different.
@@ -96,9 +105,13 @@ func (p *projection) add(a Arrival) change {
 	}
 	before := r.parts
 	target, other := p.correct(a)
-	p.compute(where)
+	p.inherit(a)
+	p.compute(where, maxSplits)
+	if from, ok := p.origin[where]; ok {
+		p.compute(from, maxSplits)
+	}
 	if other {
-		p.compute(target)
+		p.compute(target, maxSplits)
 	}
 	if fixed := a.Body.Correction; fixed != nil {
 		if i, of := p.find(a.Book.Tenant, fixed.Item); i != nil && i.Book == a.Book && i.Corrected != nil {
@@ -127,15 +140,61 @@ func (p *projection) correct(a Arrival) (target recordedAs, other bool) {
 	return target, known && target.book == a.Book && target.id != a.Body.Encounter
 }
 
-func (p *projection) compute(where recordedAs) {
+// maxSplits bounds how far splits of splits are followed.
+const maxSplits = 16
+
+// inherit follows a cart that split an encounter itself: what it captured since its restart goes to the new one.
+func (p *projection) inherit(a Arrival) {
+	ev := a.Body.Event
+	if ev == nil || ev.What != "split" || ev.From == nil || ev.Since == nil || *ev.From == a.Body.Encounter {
+		return
+	}
+	from, to := recordedAs{a.Book, *ev.From}, recordedAs{a.Book, a.Body.Encounter}
+	if _, taken := p.cuts[from]; taken {
+		return
+	}
+	if _, taken := p.origin[to]; taken {
+		return
+	}
+	p.cuts[from], p.origin[to] = cut{*ev.Since, to}, from
+}
+
+// held is what of the recorded items shows in an encounter, and what went to the one that was split off.
+func (p *projection) held(where recordedAs, depth int) (own, passed []Arrival) {
+	if r := p.recorded[where]; r != nil {
+		own = r.arrivals
+	}
+	if from, ok := p.origin[where]; ok && depth > 0 {
+		_, inherited := p.held(from, depth-1)
+		own = slices.Concat(inherited, own)
+	}
+	if c, ok := p.cuts[where]; ok {
+		if i := slices.IndexFunc(own, func(a Arrival) bool { return a.Entry.Run == c.since }); i >= 0 {
+			own, passed = own[:i], own[i:]
+		}
+	}
+	return own, passed
+}
+
+func (p *projection) compute(where recordedAs, depth int) {
 	r := p.recorded[where]
+	if r == nil || depth == 0 {
+		return
+	}
 	slices.SortFunc(r.arrivals, func(a, b Arrival) int { return p.place(a).compare(p.place(b)) })
 	for _, e := range r.parts {
 		delete(p.parts, tenantID[ledger.ID]{where.book.Tenant, e.ID})
 	}
-	r.parts = chapters(r.arrivals, p.fixes[where.book])
+	own, _ := p.held(where, maxSplits)
+	r.parts = chapters(where.id, own, p.fixes[where.book])
+	if from, ok := p.origin[where]; ok && len(r.parts) > 0 {
+		r.parts[0].SplitFrom = &from.id
+	}
 	for _, e := range r.parts {
 		p.parts[tenantID[ledger.ID]{where.book.Tenant, e.ID}] = where
+	}
+	if c, ok := p.cuts[where]; ok {
+		p.compute(c.to, depth-1)
 	}
 }
 
@@ -143,6 +202,9 @@ func (c *change) compare(before, now []Encounter) {
 	known := map[ledger.ID]bool{}
 	for _, e := range before {
 		known[e.ID] = true
+	}
+	if len(now) == 0 {
+		return
 	}
 	last := now[len(now)-1]
 	for i := range now {
@@ -166,12 +228,19 @@ func (p *projection) find(tenant string, item ledger.Hash) (*Item, ledger.ID) {
 	if !ok {
 		return nil, ledger.ID{}
 	}
-	for _, e := range p.recorded[where].parts {
-		for i := range e.Items {
-			if e.Items[i].Item == item {
-				return &e.Items[i], e.ID
+	for range maxSplits {
+		for _, e := range p.recorded[where].parts {
+			for i := range e.Items {
+				if e.Items[i].Item == item {
+					return &e.Items[i], e.ID
+				}
 			}
 		}
+		c, ok := p.cuts[where]
+		if !ok || p.recorded[c.to] == nil {
+			break
+		}
+		where = c.to
 	}
 	return nil, ledger.ID{}
 }

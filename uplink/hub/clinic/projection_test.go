@@ -131,6 +131,44 @@ func TestProjection(t *testing.T) {
 	}
 }
 
+// The cart split the encounter itself, when the hub said whose it was: its items since the restart go to the new one.
+func TestCartSplits(t *testing.T) {
+	s := &script{book: care}
+	s.bind(1, "a", maria)
+	s.still(1, "b", "left")
+	moved := s.still(2, "c", "left")
+	s.bind(2, "d", joachim)
+	next, run := ledger.ID{0xe9}, ledger.ID{2}
+	s.add(2, "e", capture.Body{Kind: capture.Event, Event: &capture.EventInfo{What: "split", From: &visit, Since: &run}})
+	s.bind(2, "f", joachim)
+	s.correct(2, "g", moved, capture.WrongSide, "right")
+	for i := 4; i < len(s.all); i++ {
+		s.all[i].Body.Encounter = next
+	}
+	for seed := range uint64(20) {
+		p := newProjection()
+		order := append([]Arrival(nil), s.all...)
+		rand.New(rand.NewPCG(seed, 2)).Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
+		for _, a := range order {
+			p.add(a)
+		}
+		var parts []Encounter
+		for _, id := range []ledger.ID{visit, next} {
+			e, ok := p.encounter("north", id)
+			if !ok {
+				t.Fatalf("seed %d: %s is gone", seed, id)
+			}
+			parts = append(parts, e)
+		}
+		if got := told(parts); got != "100: 0 1/left\n300: 2/right!wrong-side 3 4 5 6" || len(p.parts) != 2 || *parts[1].SplitFrom != visit {
+			t.Fatalf("seed %d: %d parts\n%s", seed, len(p.parts), got)
+		}
+		if i, of := p.find("north", moved); i == nil || of != next {
+			t.Fatalf("seed %d: the moved item is found in %s", seed, of)
+		}
+	}
+}
+
 func TestPracticeIsApart(t *testing.T) {
 	p := newProjection()
 	real, drill := &script{book: care}, &script{book: ledger.Book{Tenant: "north", Cart: "cart-1", Practice: true}}

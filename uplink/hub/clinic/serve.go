@@ -226,6 +226,9 @@ func (s *Service) heard(ctx context.Context, st *station, conn *connection, m li
 	switch {
 	case m.Presence != nil:
 		s.meet(ctx, st, *m.Presence)
+	case m.Samples != nil:
+		s.wave(st, *m.Samples)
+		return
 	case m.Call != nil:
 		s.call(ctx, st, *m.Call)
 	case m.Answer != nil:

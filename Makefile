@@ -1,0 +1,65 @@
+# telecart. `make help` lists what there is. demo, test, lab, bench and fuzz do their own setup on Debian 12 (apt, through
+# sudo when not root); Go, Node and gcc come from the machine.
+
+SHELL   := /bin/bash
+VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+BINS    := telecartd telecart-hub telecart
+FUZZTIME ?= 10s
+CAMERA  ?= twin
+
+.PHONY: help setup ui build notices demo drill test check unit e2e lab bench fuzz clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+setup: ## install what is missing on Debian 12
+	@.ci/setup
+
+ui: cmd/node_modules/.installed ## build both screens
+	@cd cmd && npm run --silent build
+
+cmd/node_modules/.installed: cmd/package.json cmd/package-lock.json
+	cd cmd && npm ci --no-audit --no-fund
+	@touch $@
+
+build: ui notices ## build the three programs into bin/
+	@mkdir -p bin
+	go build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/ $(BINS:%=./cmd/%)
+
+notices: ## bin/THIRD_PARTY_NOTICES: the licences of all that is in the programs
+	@.ci/notices
+
+demo: setup build ## a hub and one cart on this machine (CAMERA=/dev/video0 for a webcam)
+	@bin/telecart demo --camera $(CAMERA)
+
+drill: setup build ## cut the link, kill the agent, count what arrived
+	@bin/telecart drill --json
+
+test: setup build check unit e2e ## everything that fits in 15 minutes: lint, race detector, browser, drill
+	@bin/telecart drill --json
+
+check: cmd/node_modules/.installed ## lint
+	@.ci/lint
+	@cd cmd && npm run --silent check
+
+unit: ## the Go tests, race detector on
+	go test -race -timeout 10m ./...
+
+e2e: ## both screens in Chromium against the real programs
+	@cd cmd && node e2e/run.mjs
+
+lab: setup ## the spine on real kernel devices, in a throw-away virtual machine; writes lab.json
+	@device/lab/run.sh
+
+bench: setup build ## figures; writes bench.json
+	@mkdir -p out
+	@go test -run '^$$' -bench . -benchtime 1x ./uplink/live ./uplink/outbox ./uplink/seal >out/bench.txt || { cat out/bench.txt; exit 1; }
+	@bin/telecart bench --go-output out/bench.txt
+
+fuzz: ## every fuzz target for FUZZTIME
+	@.ci/fuzz $(FUZZTIME)
+
+clean: ## remove what make made
+	rm -rf bin out bench.json lab.json cmd/node_modules .tools
+	find cmd/telecartd/bedside/dist cmd/telecart-hub/console/dist -mindepth 1 ! -name .keep -delete

@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import type { ConsoleCart } from "../../../ui/api.ts";
+import { axes, cart, carts, encounter, ingrid, items, mensah, mine } from "./fixtures.ts";
+import { h264First } from "./hub.ts";
+import { trendPoints } from "./known.tsx";
+import { fleetState, knownState, pageState, stageState, worklistState } from "./states.ts";
+import { byHand, byKey, clamp, drag, nudge, wheel } from "./steering.ts";
+import { order, primary } from "./worklist.ts";
+
+describe("worklist", () => {
+  it("puts who calls first, the longest waiting on top, and the offline last", () => {
+    const all = [...carts(cart(mine)), cart({ cart: "clinic-1", calling: { reason: "", since: new Date(Date.now() - 900e3).toISOString() } })];
+    expect(order(all).map((c) => c.cart)).toEqual(["clinic-1", "clinic-2", "clinic-7", "training-1", "clinic-4", "clinic-5", "clinic-9"]);
+  });
+  it.each<[string, Partial<ConsoleCart>, string | undefined]>([
+    ["calls", { calling: { reason: "", since: "" } }, "answer"],
+    ["is ready with an encounter", {}, "offer"],
+    ["has no encounter", { encounter: undefined }, undefined],
+    ["is offline", { state: "offline" }, undefined],
+    ["is in my consult", mine, undefined],
+    ["is in another's consult", { ...mine, consult: { ...mine.consult!, mine: false } }, "join"],
+    ["refused before", { consult: { ...mine.consult!, phase: "refused" } }, "offer"],
+  ])("what to do next when the cart %s", (_, over, want) => expect(primary(cart(over), mensah)).toBe(want));
+  it("offers IT nothing", () => expect(primary(cart(), ingrid)).toBeUndefined());
+});
+
+describe("states", () => {
+  const phase = (p: NonNullable<ConsoleCart["consult"]>["phase"], isMine = true) => cart({ ...mine, consult: { ...mine.consult!, phase: p, mine: isMine } });
+  it.each([
+    ["no cart chosen", undefined, "empty"],
+    ["no consult", cart(), "empty"],
+    ["offered", phase("offered"), "waiting"],
+    ["calling", phase("calling"), "waiting"],
+    ["link lost", phase("link-lost"), "waiting"],
+    ["waits for Continue", phase("waiting-continue"), "waiting"],
+    ["paused", phase("paused"), "waiting"],
+    ["refused", phase("refused"), "refused"],
+    ["ended", phase("ended"), "empty"],
+    ["without me", phase("live", false), "empty"],
+    ["offline", cart({ state: "offline" }), "offline"],
+    ["live", phase("live"), undefined],
+  ])("stage: %s", (_, c, want) => expect(stageState(c, mensah)?.kind).toBe(want));
+  it("lets IT see no picture, and specialists no fleet", () => {
+    expect(stageState(phase("live"), ingrid)?.kind).toBe("refused");
+    expect(fleetState(mensah, [])?.kind).toBe("refused");
+    expect(fleetState(ingrid, [])?.kind).toBe("empty");
+  });
+  it("never shows one encounter's items under another", () => {
+    const e = encounter();
+    expect(knownState(cart(), e)).toBeUndefined();
+    expect(knownState(cart({ encounter: { ...e.summary, id: "other" } }), e)?.kind).toBe("loading");
+    expect(knownState(cart({ encounter: undefined }), e)?.kind).toBe("empty");
+  });
+  it("of page and worklist", () => {
+    expect(pageState({ phase: "connecting" })?.kind).toBe("loading");
+    expect(pageState({ phase: "lost" })?.kind).toBe("offline");
+    expect(worklistState([])?.kind).toBe("empty");
+  });
+});
+
+describe("steering", () => {
+  const at = { pan: 0, tilt: 0, zoom: 100 };
+  it("keeps to limits and steps", () => {
+    const pan = axes[0]!;
+    expect([clamp(pan, 1e9), clamp(pan, -1e9), clamp(pan, 5000)]).toEqual([180000, -180000, 3600]);
+    expect(nudge(pan, 0, 1)).toBe(10800); // a fortieth of the range is 9000: three steps
+  });
+  it("moves the scene with the hand", () => {
+    const s = drag(axes, at, 0.5, 0.5);
+    expect(s["pan"]).toBeLessThan(0); // hand goes right: camera looks left
+    expect(s["tilt"]).toBeGreaterThan(0); // hand goes down: camera looks up
+    expect(Math.abs(drag(axes, { ...at, zoom: 500 }, 0.5, 0)["pan"]!)).toBeLessThan(Math.abs(s["pan"]!) / 3);
+  });
+  it("zooms in with the wheel away from the hand", () => {
+    expect(wheel(axes, at, -100)["zoom"]).toBeGreaterThan(100);
+    expect(wheel(axes, at, 100)).toEqual({ zoom: 100 });
+    expect(wheel([], at, 100)).toEqual({});
+  });
+  it("switches automatic control off with the same order", () => {
+    expect(byHand(axes, "focus", 61)).toEqual({ "focus-auto": 0, focus: 60 });
+    expect(byHand(axes, "pan", 0)).toEqual({ pan: 0 });
+    expect(byHand(axes, "nothing", 0)).toEqual({});
+  });
+  it.each([
+    ["ArrowLeft", { pan: -10800 }],
+    ["]", { "focus-auto": 0, focus: 65 }],
+    ["f", { "focus-auto": 0 }],
+    ["e", { "exposure-auto": 1 }],
+    ["x", {}],
+  ])("key %s", (key, want) => expect(byKey(axes, { ...at, focus: 60, "focus-auto": 1, "exposure-auto": 0 }, key)).toEqual(want));
+});
+
+it("asks for H.264 first and drops no codec", () => {
+  const codecs = ["video/VP8", "video/rtx", "video/H264", "video/VP9", "video/h264"].map((mimeType) => ({ mimeType }));
+  expect(h264First(codecs).map((c) => c.mimeType)).toEqual(["video/H264", "video/h264", "video/VP8", "video/rtx", "video/VP9"]);
+});
+
+it("draws saved and live values in order, without what was corrected", () => {
+  const all = items().map((i, n) => (n === 2 ? { ...i, corrected: { by_item: "x", reason: "entered-in-error" } } : i));
+  const p = trendPoints(all, [{ at: Date.now(), value: 110 }], "pulse-rate");
+  expect(p.map((x) => x.value)).toEqual([126, 121, 118, 124, 116, 113, 110]);
+  expect(p.every((x, i) => i === 0 || x.at > p[i - 1]!.at)).toBe(true);
+});

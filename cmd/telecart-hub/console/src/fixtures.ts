@@ -1,0 +1,200 @@
+// A made-up hospital for the gallery and the tests. Nobody here is real.
+
+import type { Axis, ConsoleCart, ConsoleEncounter, ConsoleItem, ConsoleState, Instrument, Me, Reading } from "../../../ui/api.ts";
+import { Ring } from "../../../ui/ring.ts";
+import type { Hub } from "./hub.ts";
+
+export function ago(seconds: number): string {
+  return new Date(Date.now() - seconds * 1000).toISOString();
+}
+
+export const mensah: Me = { id: "u1", name: "Dr Mensah", role: "specialist", tenant: "Lakeside" };
+export const ingrid: Me = { id: "u9", name: "Ingrid Sole", role: "it", tenant: "Lakeside" };
+
+const axis = (name: string, unit: string, min: number, max: number, step: number, value: number, locked = false): Axis => ({ name, unit, min, max, step, default: 0, value, ...(locked && { locked }) });
+
+export const axes: Axis[] = [
+  axis("pan", "arcsec", -180000, 180000, 3600, 7200),
+  axis("tilt", "arcsec", -108000, 108000, 3600, 0),
+  { ...axis("zoom", "1", 100, 500, 10, 150), default: 100 },
+  axis("focus", "1", 0, 250, 5, 60, true),
+  axis("focus-auto", "1", 0, 1, 1, 1),
+  axis("exposure", "100us", 3, 2047, 1, 312),
+  axis("exposure-auto", "1", 0, 1, 1, 0),
+];
+
+function reading(quantity: string, value: number, text: string, unit: string, over: Partial<Reading> = {}): Reading {
+  return { quantity, value, text, unit, at: ago(1), stale: false, ...over };
+}
+
+export const instruments: Instrument[] = [
+  { name: "otoscope", kind: "camera", health: { state: "live" }, since: ago(900), twin: true, readings: [], axes },
+  { name: "camera", kind: "camera", health: { state: "live" }, since: ago(900), twin: false, readings: [] },
+  { name: "oximeter", kind: "oximeter", health: { state: "live" }, since: ago(900), twin: true, readings: [reading("oxygen-saturation", 97, "97", "%"), reading("pulse-rate", 112, "112", "/min")] },
+  { name: "thermometer", kind: "thermometer", health: { state: "absent", reason: "unplugged" }, since: ago(90), twin: false, readings: [] },
+];
+
+const summary = { id: "e1", opened: ago(1500), practice: false, patient: { id: "4711-208", name: "Amina Okafor-Brandt", birth_date: "2019-04-30", age: 6 }, items: 12 };
+
+export function cart(over: Partial<ConsoleCart> = {}): ConsoleCart {
+  return { cart: "clinic-7", site: "Nkawkaw", state: "ready", since: ago(3000), version: "1.0.0", held: 0, battery_min: 84, disk_percent: 12, practice: false, encounter: summary, instruments, leases: [], problems: [], ...over };
+}
+
+export const mine: Partial<ConsoleCart> = {
+  state: "busy",
+  consult: {
+    id: "c1",
+    encounter: "e1",
+    by: "Dr Mensah",
+    phase: "live",
+    since: ago(200),
+    watchers: ["Dr Mensah", "Dr Lindqvist"],
+    streams: [
+      { instrument: "otoscope", stream: "s1", publishing: true },
+      { instrument: "camera", stream: "s2", publishing: false },
+    ],
+    mine: true,
+  },
+};
+
+export const lease = { instrument: "otoscope", holder: "u1", holder_name: "Dr Mensah", epoch: 3, until: ago(-83), taken_back: false };
+
+export function carts(first: ConsoleCart): ConsoleCart[] {
+  return [
+    first,
+    cart({ cart: "clinic-2", site: "Agogo", calling: { reason: "Ear pain, fever", since: ago(260) }, encounter: { ...summary, id: "e2", patient: undefined } }),
+    cart({ cart: "clinic-4", site: "Juaso", encounter: undefined }),
+    cart({ cart: "clinic-5", site: "Konongo", state: "busy", consult: { ...mine.consult!, id: "c5", by: "Dr Lindqvist", mine: false }, encounter: { ...summary, id: "e5", patient: { id: "4711-300", name: "Kwame Asante" } } }),
+    cart({ cart: "clinic-9", site: "Obo", state: "offline", since: ago(5400), held: 14, encounter: undefined, problems: ["certificate-expiring", "ledger-fork"] }),
+    cart({ cart: "training-1", site: "School", practice: true, encounter: { ...summary, id: "e6", practice: true } }),
+  ];
+}
+
+export function items(): ConsoleItem[] {
+  let n = 0;
+  const item = (kind: ConsoleItem["kind"], secondsAgo: number, over: Partial<ConsoleItem>): ConsoleItem => {
+    n++;
+    return { id: n.toString(16).padStart(64, "0"), number: n, kind, at: ago(secondsAgo), arrived: ago(secondsAgo - 2), by: "nurse", receipt: { sequence: 400 + n, key: 1 }, ...over };
+  };
+  const pulse = [128, 126, 121, 118, 124, 116, 113];
+  return [
+    item("event", 1500, { event: "opened" }),
+    item("binding", 1480, { binding: { patient: summary.patient, method: "wristband" } }),
+    ...pulse.flatMap((v, i) => [
+      item("reading", 1400 - i * 180, { instrument: "oximeter", site: "finger", reading: reading("pulse-rate", v, String(v), "/min") }),
+      item("reading", 1399 - i * 180, { instrument: "oximeter", site: "finger", reading: reading("oxygen-saturation", 94 + (i % 4), String(94 + (i % 4)), "%") }),
+    ]),
+    item("reading", 800, { instrument: "thermometer", site: "axilla", reading: reading("body-temperature", 38.2, "38.20", "Cel") }),
+    item("still", 600, { instrument: "otoscope", site: "ear", side: "right", media: { type: "image/jpeg", width: 1280, height: 720 }, corrected: { by_item: "x", reason: "wrong-side" } }),
+    item("clip", 400, { instrument: "otoscope", site: "ear", side: "left", media: { type: "video/x-msvideo", frame_ms: [0, 40, 80, 120, 160, 200, 240, 280] } }),
+    item("waveform", 300, { instrument: "oximeter", site: "finger", waveform: { quantity: "pleth", unit: "1", rate_hz: 75, count: 750 } }),
+    item("correction", 200, { correction: { item: (18).toString(16).padStart(64, "0"), reason: "wrong-side", side: "right" } }),
+    item("note", 60, { note: "Child is calm. Discharge from the right ear since two days.", urgent: true }),
+  ];
+}
+
+export function encounter(over: Partial<ConsoleEncounter> = {}): ConsoleEncounter {
+  return { summary, cart: "clinic-7", items: items(), ...over };
+}
+
+export function state(me: Me, all: ConsoleCart[], over: Partial<ConsoleState> = {}): ConsoleState {
+  return { now: ago(0), hub: "hub.example.org", version: "1.0.0", me, carts: all, notices: [], ...over };
+}
+
+function paint(g: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D, n: number): void {
+  const glow = g.createRadialGradient(640, 360, 60, 640, 360, 360);
+  glow.addColorStop(0, "#d9a184");
+  glow.addColorStop(0.8, "#8e4d3c");
+  glow.addColorStop(1, "#120807");
+  g.fillStyle = "#050303";
+  g.fillRect(0, 0, 1280, 720);
+  g.fillStyle = glow;
+  g.beginPath();
+  g.arc(640, 360, 350, 0, 7);
+  g.fill();
+  g.strokeStyle = "#f3d8c4";
+  g.lineWidth = 10;
+  g.beginPath();
+  g.moveTo(560, 180 + (n % 9));
+  g.lineTo(660, 400);
+  g.stroke();
+}
+
+async function jpeg(n: number): Promise<Uint8Array> {
+  const c = new OffscreenCanvas(1280, 720);
+  paint(c.getContext("2d")!, n);
+  return new Uint8Array(await (await c.convertToBlob({ type: "image/jpeg" })).arrayBuffer());
+}
+
+/** A Motion JPEG AVI with nothing but its frames. */
+async function clip(): Promise<Uint8Array> {
+  const chunk = (id: string, body: Uint8Array): Uint8Array => {
+    const b = new Uint8Array(8 + body.length + (body.length & 1));
+    b.set([...id].map((c) => c.charCodeAt(0)));
+    new DataView(b.buffer).setUint32(4, body.length, true);
+    b.set(body, 8);
+    return b;
+  };
+  const join = (parts: Uint8Array[]): Uint8Array => {
+    const out = new Uint8Array(parts.reduce((a, p) => a + p.length, 0));
+    let at = 0;
+    for (const p of parts) {
+      out.set(p, at);
+      at += p.length;
+    }
+    return out;
+  };
+  const text = (s: string): Uint8Array => new TextEncoder().encode(s);
+  const frames = await Promise.all([0, 1, 2, 3, 4, 5, 6, 7].map((n) => jpeg(n * 3)));
+  return chunk("RIFF", join([text("AVI "), chunk("LIST", join([text("movi"), ...frames.map((f) => chunk("00dc", f))]))]));
+}
+
+export type Pictures = "moving" | "frozen" | "none" | "failed";
+
+/** A hub that answers nothing for real. */
+export function fixtureHub(pictures: Pictures): Hub {
+  const ring = new Ring(8);
+  const wave = Array.from({ length: 600 }, (_, i) => Math.round(1000 * (Math.exp(-(((i % 40) - 10) ** 2) / 40) + 0.35 * Math.exp(-(((i % 40) - 22) ** 2) / 60))));
+  ring.push({ instrument: "oximeter", quantity: "pleth", rate_hz: 75, at: ago(0), values: wave });
+  return {
+    command: (verb) => {
+      if (verb === "watch") return pictures === "failed" ? Promise.reject(new Error("no media")) : Promise.resolve({ endpoint: "", token: "" });
+      if (verb === "claim") return Promise.resolve({ code: "telecart:claim:hub.example.org:clinic-12:K7PQ-2M4X-99TC-VV3A-6HJD", qr: qr() });
+      return new Promise(() => {});
+    },
+    tell: () => true,
+    signIn: () => new Promise(() => {}),
+    signOut: () => Promise.resolve(),
+    blob: async (id) => {
+      const n = Number.parseInt(id.slice(-4), 16);
+      const kind = items().find((i) => i.number === n)?.kind;
+      if (kind === "clip") return new Response((await clip()) as BodyInit);
+      if (kind === "waveform") return new Response(new Int32Array(wave).buffer);
+      return new Response((await jpeg(1)) as BodyInit);
+    },
+    play: async (_e, _t, video) => {
+      if (pictures === "none") return () => {};
+      const c = document.createElement("canvas");
+      c.width = 1280;
+      c.height = 720;
+      const g = c.getContext("2d")!;
+      let n = 0;
+      paint(g, n);
+      video.srcObject = c.captureStream(15);
+      void video.play();
+      const t = setInterval(() => paint(g, n++), 80);
+      if (pictures === "frozen") setTimeout(() => clearInterval(t), 400);
+      return () => {
+        clearInterval(t);
+        video.srcObject = null;
+      };
+    },
+    ring: () => ring,
+    trend: () => [],
+  };
+}
+
+/** Looks like a code, is none. */
+function qr(): string {
+  return Array.from({ length: 17 }, (_, y) => Array.from({ length: 33 }, (_, x) => "█▀▄ "[(x * 7 + y * 13 + ((x * y) % 5)) % 4]).join("")).join("\n");
+}

@@ -1,0 +1,99 @@
+package bench
+
+import "fmt"
+
+// measure is what one name means.
+type measure struct {
+	name, unit string
+	against    string  // the limit or the peer
+	limit      float64 // in unit; 0: the value is itself the ratio to a peer
+	goal       goal    // for the ratio
+	bound      float64
+}
+
+type goal int
+
+const (
+	told goal = iota // nothing was promised
+	atMost
+	atLeast
+)
+
+// The agent's own names; every other one comes out of a benchmark.
+const (
+	agentIdleMB  = "agent_idle_mb"
+	agentIdleCPU = "agent_idle_cpu_pct"
+	agentStart   = "agent_start_ms"
+	agentReady   = "agent_ready_ms"
+)
+
+var agentNames = [...]string{agentIdleMB, agentIdleCPU, agentStart, agentReady}
+
+// table has every name there is. A new benchmark is one line here.
+var table = [...]measure{
+	{agentIdleMB, "MB", "limit 60 MB", 60, atMost, 1},
+	{agentIdleCPU, "% of one core", "limit 10 %", 10, atMost, 1},
+	{agentStart, "ms", "limit 1000 ms", 1000, atMost, 1},
+	{agentReady, "ms", "limit 1000 ms", 1000, told, 0},
+
+	{"live_p50_ms", "ms", "limit 300 ms glass to glass", 300, atMost, 1},
+	{"live_p99_ms", "ms", "limit 300 ms glass to glass", 300, atMost, 1},
+	{"live_cpu_720p30", "s of processor / s of video", "one core", 1, atMost, 1},
+	{"live_cpu_vs_encoder", "x", "openh264 alone, same frames", 0, told, 0},
+	{"live_kbps", "kbit/s", "", 0, told, 0},
+	{"live_fps", "frames/s", "30 frames/s offered", 30, told, 0},
+
+	{"outbox_vs_bbolt_w1", "x", "bbolt, 1 transaction per value", 0, atLeast, 1},
+	{"outbox_vs_disk_w1", "x", "append + fdatasync, same disk", 0, atLeast, 0.7},
+	{"outbox_puts_w1", "puts/s", "", 0, told, 0},
+	{"bbolt_puts_w1", "puts/s", "", 0, told, 0},
+	{"disk_appends_w1", "writes/s", "", 0, told, 0},
+	{"disk_overwrites_w1", "writes/s", "", 0, told, 0},
+
+	{"seal_vs_aead", "x", "ChaCha20-Poly1305 alone", 0, told, 0},
+	{"seal_mb_per_s", "MB/s", "", 0, told, 0},
+}
+
+func find(name string) (measure, bool) {
+	for _, m := range table {
+		if m.name == name {
+			return m, true
+		}
+	}
+	return measure{}, false
+}
+
+func names() []string {
+	var out []string
+	for _, m := range table {
+		out = append(out, m.name)
+	}
+	return out
+}
+
+func (m measure) figure(v float64) Figure {
+	f := Figure{Value: v, Unit: m.unit, Against: m.against}
+	switch {
+	case m.limit != 0:
+		f.Ratio = v / m.limit
+	case m.against != "":
+		f.Ratio = v
+	}
+	return f
+}
+
+// verdict says in words what the ratio should be, and whether it is.
+func (m measure) verdict(ratio float64) string {
+	switch {
+	case m.goal == told:
+		return ""
+	case m.goal == atMost && ratio <= m.bound:
+		return fmt.Sprintf("<= %.2g, met", m.bound)
+	case m.goal == atMost:
+		return fmt.Sprintf("<= %.2g, MISSED", m.bound)
+	case ratio >= m.bound:
+		return fmt.Sprintf(">= %.2g, met", m.bound)
+	default:
+		return fmt.Sprintf(">= %.2g, MISSED", m.bound)
+	}
+}

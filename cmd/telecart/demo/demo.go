@@ -1,0 +1,125 @@
+// Package demo shows telecart to somebody who has just cloned it: a hub and one cart of twins on loopback, enrolled, both
+// addresses and the sign-in printed, and a switch for the link.
+package demo
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"telecart/cmd/telecart/stage"
+)
+
+// Options of the demo.
+type Options struct {
+	Dir, Camera, Bedside, Console string
+	Out                           io.Writer
+}
+
+// Accounts of the demo. The password is drawn each time.
+var accounts = [...][2]string{{"dr-okafor", "specialist"}, {"it", "it"}}
+
+// Run serves until ctx ends. Typing "cut" and "restore" pulls and plugs the cart's link.
+func Run(ctx context.Context, o Options) error {
+	bin, err := stage.FindBin()
+	if err != nil {
+		return err
+	}
+	dir := o.Dir
+	if dir == "" {
+		if dir, err = os.MkdirTemp("", "telecart-demo-"); err != nil {
+			return fmt.Errorf("demo: %w", err)
+		}
+		defer os.RemoveAll(dir)
+	}
+	s := &stage.Stage{Dir: dir, Bin: bin, Tenant: "north", Cart: "cart-1", Site: "Demo clinic", Camera: o.Camera, Bedside: o.Bedside}
+	s.Hub.People = o.Console
+	link, err := stage.NewLink(s)
+	if err != nil {
+		return err
+	}
+	defer link.Close()
+	defer s.Close()
+	var b [5]byte
+	rand.Read(b[:])
+	password := "demo-" + hex.EncodeToString(b[:])
+	var people []stage.Account
+	for _, a := range accounts {
+		people = append(people, stage.Account{Name: a[0], Role: a[1], Password: password})
+	}
+	if err := s.MakeHub(ctx, people); err != nil {
+		return err
+	}
+	if err := s.MakeCart(); err != nil {
+		return err
+	}
+	if err := s.StartHub(ctx); err != nil {
+		return err
+	}
+	code, err := s.Claim(ctx)
+	if err != nil {
+		return err
+	}
+	page, err := s.StartCart(ctx, code)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(o.Out, `
+telecart is running. Open both in a browser, side by side:
+
+  the nurse's cart        %s
+  the specialist          http://%s
+                          sign in as %s (or %s) with %s
+  figures                 http://%s/metrics (cart), http://%s/metrics (hub)
+
+Things to try: scan the wristband "MRN-1001|Ada Bell|2019-05-17" (type it under Patient), call or join, steer the camera,
+take a picture. Then type here:  cut      pull the cart's link, and go on examining
+                                 restore  plug it in again, and see every item arrive with its receipt
+                                 kill     kill the agent like a power cut, and start it again
+Ctrl-C ends it. State and logs: %s
+
+`, page, s.PeopleAddr(), accounts[0][0], accounts[1][0], password, s.CartMetrics, s.Hub.Metrics, dir)
+	return serve(ctx, o, s, link)
+}
+
+func serve(ctx context.Context, o Options, s *stage.Stage, link *stage.Link) error {
+	lines := make(chan string)
+	go func() {
+		in := bufio.NewScanner(os.Stdin)
+		for in.Scan() {
+			lines <- strings.TrimSpace(in.Text())
+		}
+	}()
+	ended := s.Ended()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ended:
+			return errors.New("demo: one of the two programs ended; see the logs")
+		case l := <-lines:
+			switch l {
+			case "cut", "restore":
+				link.Cut(l == "cut")
+				fmt.Fprintln(o.Out, "link:", l)
+			case "kill":
+				s.KillCart()
+				page, err := s.StartCart(ctx, "")
+				if err != nil {
+					return err
+				}
+				ended = s.Ended()
+				fmt.Fprintln(o.Out, "the agent runs again:", page)
+			case "":
+			default:
+				fmt.Fprintln(o.Out, "type cut, restore or kill; Ctrl-C ends")
+			}
+		}
+	}
+}

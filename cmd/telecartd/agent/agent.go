@@ -1,0 +1,420 @@
+// Package agent is the cart: it puts the rooms of the house together and keeps the nurse's session.
+//
+// Parties: the supervisor observes; the nurse (through a bedside.Page) and the specialist (through the link) command; two
+// books, care and practice, save; the link delivers. Keys: the device key (identity) and the books' data keys.
+//
+// Invariants: nothing is called saved before the outbox said so. Who the patient is lives in memory alone, and so does the
+// consult. A lens that nobody asked for stays shut: cameras run while a page or an accepted consult watches.
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"time"
+
+	"telecart/capture"
+	"telecart/capture/ledger"
+	"telecart/device"
+	"telecart/device/kit"
+	"telecart/device/supervisor"
+	"telecart/provisioning/claim"
+	"telecart/provisioning/identity"
+	"telecart/uplink/link"
+	"telecart/uplink/outbox"
+	"telecart/uplink/wire"
+)
+
+// Options are what main decides.
+type Options struct {
+	Settings Settings
+	Version  string
+	Drivers  []device.Driver
+	Clock    kit.Clock
+	Checker  outbox.Checker
+	Log      *slog.Logger
+}
+
+// Agent is one run of the cart's agent.
+type Agent struct {
+	set       Settings
+	version   string
+	clock     kit.Clock
+	stamp     *kit.Stamper
+	trusted   func() bool
+	disk      func(path string) (percent int)
+	checker   outbox.Checker
+	log       *slog.Logger
+	run       ledger.ID
+	started   time.Time
+	sup       *supervisor.Supervisor
+	id        *identity.Cart
+	link      *link.Client
+	waves     *waves
+	wristband *regexp.Regexp
+	consult   *consults
+	claimed   chan struct{} // a claim was traded for a new identity
+	hubSays   chan struct{} // patientOf changed
+
+	changes broadcast
+	steps   sync.Mutex // one step of the encounter at a time
+
+	mu        sync.Mutex
+	books     []*book // care, practice; none before the first key list
+	keys      wire.KeyList
+	keysRaw   wire.SignedKeyList
+	enc       *capture.Encounter
+	encCtx    context.Context // ends with the encounter
+	encEnd    context.CancelFunc
+	items     []Item
+	review    review
+	notices   []link.Notice
+	today     []capture.Patient
+	noticeSeq int
+	patientOf *link.PatientOf // what the hub said last, until it was taken over
+	ready     time.Duration   // from the start until items could be captured
+}
+
+// New makes an agent; Run makes it work.
+func New(o Options) (*Agent, error) {
+	if err := os.MkdirAll(o.Settings.State, 0o700); err != nil {
+		return nil, fmt.Errorf("agent: %w", err)
+	}
+	a := &Agent{set: o.Settings, version: o.Version, clock: o.Clock, checker: o.Checker, log: o.Log, run: ledger.NewID(),
+		started: o.Clock.Now(), trusted: kit.ClockSynchronised, disk: diskUsed, enc: &capture.Encounter{}, waves: newWaves(),
+		claimed: make(chan struct{}, 1), hubSays: make(chan struct{}, 1)}
+	var err error
+	if a.wristband, err = regexp.Compile(o.Settings.Patient.Wristband); err != nil {
+		return nil, fmt.Errorf("agent: patient.wristband: %w", err)
+	}
+	a.wristband.Longest()
+	a.encCtx, a.encEnd = context.WithCancel(context.Background())
+	a.stamp = kit.NewStamper(o.Clock, a.trusted)
+	a.sup = supervisor.New(supervisor.Options{Drivers: o.Drivers, Clock: o.Clock, Stamp: a.stamp, Log: o.Log})
+	for _, i := range o.Settings.Instrument {
+		if err := a.sup.Add(i); err != nil {
+			return nil, fmt.Errorf("agent: instrument %q: %w", i.Name, err)
+		}
+	}
+	if a.id, err = identity.Open(filepath.Join(o.Settings.State, "identity"), o.Clock); err != nil {
+		return nil, err
+	}
+	if o.Settings.Proxy != "" {
+		u, err := url.Parse(o.Settings.Proxy)
+		if err != nil {
+			return nil, fmt.Errorf("agent: proxy: %w", err)
+		}
+		a.id.Proxy = http.ProxyURL(u)
+	}
+	a.consult = newConsults(a)
+	if err := a.loadKeys(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Start brings back what the last run left, and makes capture ready if this cart ever had keys.
+func (a *Agent) Start(ctx context.Context) error {
+	if err := a.restore(); err != nil {
+		a.log.Error("agent: the open encounter was not restored", "err", err)
+	}
+	a.link = a.newLink()
+	if a.keys.Version == 0 {
+		return nil
+	}
+	return a.openBooks(ctx)
+}
+
+// Run works until ctx ends. It comes after Start.
+func (a *Agent) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer a.closeBooks()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for name, f := range map[string]func(context.Context) error{
+		"instruments": a.sup.Run, "samples": a.listen, "link": a.keepLink, "consult": a.consult.run, "chores": a.chores,
+		"patient": a.takePatients,
+	} {
+		wg.Go(func() {
+			if err := f(ctx); err != nil && ctx.Err() == nil {
+				cancel(fmt.Errorf("agent: %s: %w", name, err))
+			}
+		})
+	}
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (a *Agent) keysPath() string { return filepath.Join(a.set.State, "keys.json") }
+
+// loadKeys takes the key list that the cart had before: it can seal without ever reaching the hub again.
+func (a *Agent) loadKeys() error {
+	me, err := a.id.Identity()
+	if errors.Is(err, identity.ErrNotEnrolled) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	b, err := os.ReadFile(a.keysPath())
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &a.keysRaw)
+	}
+	if err == nil {
+		a.keys, err = a.keysRaw.Open(me.KeysRoot[:], 0)
+	}
+	if err != nil { // the hub gives it again
+		a.log.Error("agent: the kept key list is damaged", "err", err)
+		a.keys = wire.KeyList{}
+	}
+	return nil
+}
+
+// openBooks makes capture ready.
+func (a *Agent) openBooks(ctx context.Context) error {
+	me, err := a.id.Identity()
+	if err != nil {
+		return err
+	}
+	var books []*book
+	for _, practice := range []bool{false, true} {
+		b, err := a.openBook(ctx, ledger.Book{Tenant: me.Tenant, Cart: me.Cart, Practice: practice}, a.keys, a.id.Signer())
+		if err != nil {
+			for _, b := range books { // the next try opens all of them
+				err = errors.Join(err, b.box.Close())
+			}
+			return err
+		}
+		books = append(books, b)
+	}
+	a.mu.Lock()
+	a.books = books
+	a.ready = a.clock.Now().Sub(a.started)
+	a.mu.Unlock()
+	a.log.Info("agent: ready to capture", "ms", a.ready.Milliseconds())
+	a.change()
+	return nil
+}
+
+func (a *Agent) closeBooks() {
+	a.mu.Lock()
+	books, open := a.books, a.enc.State().ID
+	a.books = nil
+	a.mu.Unlock()
+	for _, b := range books {
+		b.forget(open)
+		if err := b.box.Close(); err != nil {
+			a.log.Error("agent: close outbox", "err", err)
+		}
+	}
+}
+
+// Ready says whether items can be captured, for /healthz.
+func (a *Agent) Ready() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.books) == 0 {
+		return errNoKeys
+	}
+	return nil
+}
+
+func (a *Agent) boxes() []*outbox.Outbox {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	out := make([]*outbox.Outbox, len(a.books))
+	for i, b := range a.books {
+		out[i] = b.box
+	}
+	return out
+}
+
+// newLink makes the client; it dials once there is an identity.
+func (a *Agent) newLink() *link.Client {
+	o := link.Options{Version: a.version, Run: a.run, Clock: a.clock, Log: a.log, Books: a.boxes, Presence: a.presence,
+		Receive: a.receive, Changed: func(link.Status) { a.consult.nudge(); a.change() }, Welcomed: a.welcomed,
+		Held: func() uint64 { a.mu.Lock(); defer a.mu.Unlock(); return a.keys.Version }}
+	if me, err := a.id.Identity(); err == nil {
+		t, err := a.id.Transport()
+		if err == nil {
+			o.Base, o.Root = "https://carts."+me.HubName, me.KeysRoot[:]
+			o.Socket, o.Bulk = &http.Client{Transport: t}, &http.Client{Transport: t}
+		}
+	}
+	return link.New(o)
+}
+
+// keepLink runs the link while the cart is enrolled. A new claim may name another hub, and so makes another link.
+func (a *Agent) keepLink(ctx context.Context) error {
+	for ctx.Err() == nil {
+		if _, err := a.id.Identity(); err != nil { // not yet: Claim makes it
+			select {
+			case <-ctx.Done():
+			case <-a.claimed:
+			}
+			continue
+		}
+		select {
+		case <-a.claimed: // before this link, which knows it
+		default:
+		}
+		l := a.newLink()
+		a.mu.Lock()
+		a.link = l
+		a.mu.Unlock()
+		a.runLink(ctx, l)
+	}
+	return ctx.Err()
+}
+
+// runLink works until ctx ends or the cart was enrolled anew.
+func (a *Agent) runLink(ctx context.Context, l *link.Client) {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	wg.Go(func() { l.Run(ctx) })
+	select {
+	case <-ctx.Done():
+	case <-a.claimed:
+	}
+}
+
+// Claim enrols the cart.
+func (a *Agent) Claim(ctx context.Context, code string) error {
+	c, err := claim.Parse(code)
+	if err != nil {
+		return err
+	}
+	before, had := a.id.Identity()
+	if err := a.id.Enrol(ctx, c); err != nil {
+		return err
+	}
+	if had == nil && before.KeysRoot != c.KeysRoot { // another root counts its versions anew
+		a.mu.Lock()
+		a.keys.Version = 0
+		a.mu.Unlock()
+	}
+	select {
+	case a.claimed <- struct{}{}:
+	default:
+	}
+	a.log.Info("agent: enrolled", "tenant", c.Tenant, "cart", c.Cart, "hub", c.HubName)
+	a.change()
+	return nil
+}
+
+// welcomed takes the hub's key list; the first one makes capture possible.
+func (a *Agent) welcomed(w link.Welcome, keys wire.KeyList) error {
+	a.mu.Lock()
+	first, newer := len(a.books) == 0, keys.Version > a.keys.Version
+	a.mu.Unlock()
+	if !newer && !first {
+		return nil
+	}
+	b, err := json.Marshal(w.Keys)
+	if err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	if err := kit.WriteFile(a.keysPath(), b, 0o600); err != nil {
+		return err
+	}
+	a.mu.Lock()
+	a.keys, a.keysRaw = keys, w.Keys
+	books := a.books
+	a.mu.Unlock()
+	if first {
+		if err := a.openBooks(context.Background()); err != nil {
+			return err
+		}
+		a.currentLink().Redial() // to say hello again, with the ledgers' heads
+		return nil
+	}
+	for _, b := range books {
+		if err := b.renew(b.box.Book(), a.run, keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chores are what is due now and then: erase what may go, renew the certificate.
+func (a *Agent) chores(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-a.clock.After(time.Minute):
+		}
+		for _, b := range a.boxes() {
+			if n, err := b.Retire(); err != nil {
+				a.log.Error("agent: retire", "err", err)
+			} else if n > 0 {
+				a.log.Info("agent: delivered items erased", "segments", n)
+			}
+		}
+		if _, err := a.id.Identity(); err == nil && a.id.NeedsRenewal(a.clock.Now()) {
+			renew, cancel := context.WithTimeout(ctx, 30*time.Second)
+			if err := a.id.Renew(renew); err != nil {
+				a.log.Warn("agent: certificate not renewed", "err", err)
+			} else {
+				a.currentLink().Redial()
+			}
+			cancel()
+		}
+	}
+}
+
+// listen keeps the last stretch of every waveform.
+func (a *Agent) listen(ctx context.Context) error {
+	sub := a.sup.Subscribe(256)
+	defer sub.Close()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case e, ok := <-sub.C:
+			if !ok {
+				return ctx.Err()
+			}
+			if e.Samples != nil {
+				a.waves.add(*e.Samples)
+				a.consult.samples(*e.Samples)
+			} else {
+				a.change()
+			}
+		}
+	}
+}
+
+// change tells everyone who watches the state.
+func (a *Agent) change() {
+	a.changes.tell()
+	if l := a.currentLink(); l != nil {
+		l.Touch()
+	}
+}
+
+func (a *Agent) currentLink() *link.Client {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.link
+}
+
+// Changed gives a channel that ticks after changes; Release it.
+func (a *Agent) Changed() (<-chan struct{}, func()) { return a.changes.join() }

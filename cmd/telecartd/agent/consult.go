@@ -1,0 +1,498 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"telecart/capture"
+	"telecart/capture/ledger"
+	"telecart/device"
+	"telecart/device/camera"
+	"telecart/uplink/link"
+	"telecart/uplink/live"
+	"telecart/uplink/steer"
+)
+
+// consults is the cart's part in a live session: it publishes what the hub wants once the nurse agreed, and grants leases.
+// Nothing of it touches the disk. It belongs to one open encounter: when that closes, everything stops here at once,
+// whatever the hub says.
+type consults struct {
+	a     *Agent
+	wake  chan struct{}
+	axesC chan string // a camera's axes are to be read again
+
+	mu       sync.Mutex
+	want_    *link.Consult
+	calling  *calling
+	sending  map[string]*sending // by instrument
+	shells   map[string]*steer.Shell
+	known    map[string][]device.Axis
+	lostAt   time.Time // when the link went down during a live consult
+	mustTap  bool      // the outage was long: the nurse must touch Continue
+	problems map[string]string
+	paused   string // the consult that the nurse paused, until she resumes it: the hub may not know yet
+	over     string // the consult that she refused or ended
+}
+
+type calling struct {
+	reason string
+	since  time.Time
+}
+
+// sending is one WHIP session that is kept up.
+type sending struct {
+	stream link.Stream
+	cancel context.CancelFunc
+	done   chan struct{}
+	up     bool
+}
+
+// longOutage is after how long picture and sound come back only when the nurse touches Continue.
+const longOutage = 10 * time.Minute
+
+func newConsults(a *Agent) *consults {
+	c := &consults{a: a, wake: make(chan struct{}, 1), axesC: make(chan string, 16), sending: map[string]*sending{}, shells: map[string]*steer.Shell{},
+		known: map[string][]device.Axis{}, problems: map[string]string{}}
+	for _, i := range a.set.Instrument {
+		if dev, ok := a.sup.Steerable(i.Name); ok {
+			sh, err := steer.NewShell(steer.Options{Instrument: i.Name, Device: dev, Clock: a.clock, Log: a.log, Do: c.act, Send: c.say})
+			if err == nil {
+				c.shells[i.Name] = sh
+			}
+		}
+	}
+	return c
+}
+
+func (c *consults) nudge() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run reconciles until ctx ends.
+func (c *consults) run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	for _, sh := range c.shells {
+		wg.Go(func() { sh.Run(ctx) })
+	}
+	wg.Go(func() { c.readAxes(ctx) })
+	defer c.stop()
+	for {
+		c.reconcile(ctx)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.wake:
+		case <-c.a.clock.After(time.Second):
+		}
+	}
+}
+
+// reconcile makes what is sent match what is wanted and allowed.
+func (c *consults) reconcile(ctx context.Context) {
+	st := c.a.currentLink().Status()
+	c.mu.Lock()
+	now := c.a.clock.Now()
+	switch {
+	case st.Up && !c.lostAt.IsZero():
+		c.mustTap = c.mustTap || now.Sub(c.lostAt) >= longOutage
+		c.lostAt = time.Time{}
+	case !st.Up && c.live() && c.lostAt.IsZero():
+		c.lostAt = now
+	}
+	if !c.lostAt.IsZero() && now.Sub(c.lostAt) >= longOutage {
+		c.mustTap = true
+	}
+	wanted := map[string]link.Stream{}
+	if c.live() && !c.mustTap {
+		for _, s := range c.want_.Publish {
+			wanted[s.Instrument] = s
+		}
+	}
+	var stopped []*sending
+	for name, s := range c.sending {
+		if w, ok := wanted[name]; !ok || w != s.stream {
+			s.cancel()
+			stopped = append(stopped, s)
+			delete(c.sending, name)
+		}
+	}
+	c.mu.Unlock()
+	for _, s := range stopped {
+		<-s.done
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for name, w := range wanted {
+		if c.sending[name] == nil {
+			c.start(ctx, w)
+		}
+	}
+}
+
+// live needs mu: the nurse agreed, did not pause, and it is about the encounter that is open.
+func (c *consults) live() bool {
+	w := c.want_
+	return w != nil && w.Accepted && !w.Paused && w.Encounter == c.a.encounterID()
+}
+
+func (a *Agent) encounterID() ledger.ID {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.enc.State().ID
+}
+
+// start needs mu.
+func (c *consults) start(ctx context.Context, w link.Stream) {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &sending{stream: w, cancel: cancel, done: make(chan struct{})}
+	c.sending[w.Instrument] = s
+	go func() {
+		defer close(s.done)
+		c.publish(ctx, s)
+	}()
+}
+
+const (
+	redialMin = 200 * time.Millisecond
+	redialMax = 2 * time.Second
+)
+
+// publish keeps one picture on its way, redialling until ctx ends.
+func (c *consults) publish(ctx context.Context, s *sending) {
+	wait := redialMin
+	for ctx.Err() == nil {
+		err := c.session(ctx, s)
+		if ctx.Err() != nil { // told to stop: nothing is wrong
+			c.mark(s, false, nil)
+			return
+		}
+		c.mark(s, false, err)
+		c.a.log.Info("agent: picture not sent", "instrument", s.stream.Instrument, "err", err)
+		select {
+		case <-ctx.Done():
+		case <-c.a.clock.After(wait):
+		}
+		wait = min(2*wait, redialMax)
+	}
+}
+
+func (c *consults) session(ctx context.Context, s *sending) error {
+	cam, ok := c.a.sup.Camera(s.stream.Instrument)
+	if !ok {
+		return fmt.Errorf("%w: no camera %q", errInstrument, s.stream.Instrument)
+	}
+	me, err := c.a.id.Identity()
+	if err != nil {
+		return err
+	}
+	t, err := c.a.id.Transport()
+	if err != nil {
+		return err
+	}
+	endpoint := s.stream.Endpoint
+	if strings.HasPrefix(endpoint, "/") {
+		endpoint = "https://carts." + me.HubName + endpoint
+	}
+	first := true
+	return live.Publish(ctx, live.Options{Endpoint: endpoint, Token: s.stream.Token, HTTP: &http.Client{Transport: t}, Camera: cam,
+		Decode: camera.Decode, Bitrate: c.a.set.Live.Bitrate, FrameRate: c.a.set.Live.FrameRate, Clock: c.a.clock, Log: c.a.log,
+		Stats: func(live.Stats) {
+			if first {
+				first = false
+				c.mark(s, true, nil)
+			}
+		}})
+}
+
+func (c *consults) mark(s *sending, up bool, err error) {
+	c.mu.Lock()
+	s.up = up
+	delete(c.problems, s.stream.Instrument)
+	if err != nil {
+		c.problems[s.stream.Instrument] = "no-picture"
+	}
+	c.mu.Unlock()
+	c.a.change()
+}
+
+func (c *consults) stop() {
+	c.mu.Lock()
+	all := slices.Collect(maps.Values(c.sending))
+	c.sending = map[string]*sending{}
+	c.mu.Unlock()
+	for _, s := range all {
+		s.cancel()
+		<-s.done
+	}
+}
+
+// want takes the hub's wish. What the nurse stopped stays stopped, and the hub is told again if it does not know.
+func (c *consults) want(w *link.Consult) {
+	c.mu.Lock()
+	switch {
+	case w == nil:
+	case w.ID == c.over:
+		c.a.currentLink().Send(link.Message{Answer: &link.Answer{Consult: w.ID, Verb: "end"}})
+		w = nil
+	case w.ID == c.paused && !w.Paused:
+		c.a.currentLink().Send(link.Message{Answer: &link.Answer{Consult: w.ID, Verb: "pause"}})
+		held := *w
+		held.Paused, w = true, &held
+	}
+	if w == nil || c.want_ == nil || w.ID != c.want_.ID {
+		c.mustTap = false
+	}
+	if w != nil {
+		c.calling = nil
+	} else if c.want_ != nil {
+		for _, sh := range c.shells { // nobody steers without a consult
+			l := sh.Lease()
+			if l.Holder != "" {
+				sh.Deliver(steer.Release{Request: steer.Request{Instrument: l.Instrument, Who: l.Holder}})
+			}
+		}
+	}
+	c.want_ = w
+	c.mu.Unlock()
+	c.nudge()
+	c.a.change()
+}
+
+// receive takes steering messages. They count only while a consult is live.
+func (c *consults) receive(m link.Message) {
+	c.mu.Lock()
+	ok := c.live() && !c.mustTap
+	c.mu.Unlock()
+	switch {
+	case m.Release != nil:
+		c.deliver(m.Release.Instrument, steer.Release{Request: *m.Release})
+	case !ok:
+	case m.Lease != nil:
+		c.deliver(m.Lease.Instrument, *m.Lease)
+	case m.Setpoint != nil:
+		c.deliver(m.Setpoint.Instrument, *m.Setpoint)
+		c.readAgain(m.Setpoint.Instrument)
+	case m.Act != nil:
+		c.deliver(m.Act.Instrument, *m.Act)
+	}
+}
+
+func (c *consults) deliver(instrument string, ev steer.Event) {
+	if sh := c.shells[instrument]; sh != nil {
+		sh.Deliver(ev)
+	}
+}
+
+// say passes on what a lease machine says.
+func (c *consults) say(act steer.Action) {
+	switch x := act.(type) {
+	case steer.ActResult:
+		c.a.currentLink().Send(link.Message{Result: &x})
+	case steer.Refused:
+		c.a.currentLink().Send(link.Message{Refused: &x})
+	}
+	go c.a.change() // the machine's lock is held here, and State asks for the lease
+}
+
+// act does what a specialist asked for, at most once.
+func (c *consults) act(ctx context.Context, act steer.Act) (string, error) {
+	if act.Kind != "still" {
+		return "", fmt.Errorf("%w: %q", errVerb, act.Kind)
+	}
+	s, err := c.a.still(ctx, act.Instrument, "", "", act.Who)
+	return s.Item.String(), err
+}
+
+// takeBack is the nurse's: whoever steers stops at once.
+func (c *consults) takeBack(instrument string) error {
+	if c.shells[instrument] == nil {
+		return fmt.Errorf("%w: %q can't be steered", errInstrument, instrument)
+	}
+	c.deliver(instrument, steer.TakeBack{})
+	c.a.change()
+	return nil
+}
+
+func (c *consults) giveBack(instrument string) error {
+	if c.shells[instrument] == nil {
+		return fmt.Errorf("%w: %q can't be steered", errInstrument, instrument)
+	}
+	c.deliver(instrument, steer.GiveBack{})
+	c.a.change()
+	return nil
+}
+
+// call asks for a specialist, or takes that back.
+func (c *consults) call(reason string, cancel bool) error {
+	enc := c.a.encounterID()
+	if enc == (ledger.ID{}) {
+		return capture.ErrNoEncounter
+	}
+	if err := c.a.currentLink().Send(link.Message{Call: &link.Call{Encounter: enc, Reason: reason, Cancel: cancel}}); err != nil {
+		return fmt.Errorf("%w: %v", errNoLink, err)
+	}
+	c.mu.Lock()
+	c.calling = &calling{reason, c.a.clock.Now()}
+	if cancel {
+		c.calling = nil
+	}
+	c.mu.Unlock()
+	c.a.change()
+	return nil
+}
+
+// answer is the nurse's word on a consult. What stops, stops here first, link or no link.
+func (c *consults) answer(verb string) error {
+	if !slices.Contains([]string{"accept", "refuse", "pause", "resume", "end"}, verb) {
+		return fmt.Errorf("%w: answer with accept, refuse, pause, resume or end", errArgument)
+	}
+	c.mu.Lock()
+	w := c.want_
+	if w == nil {
+		c.mu.Unlock()
+		return errNoConsult
+	}
+	next := *w
+	switch verb {
+	case "pause":
+		next.Paused, c.paused = true, w.ID
+	case "resume":
+		c.mustTap, c.paused = false, ""
+	case "end", "refuse":
+		c.over = w.ID
+	}
+	c.want_ = &next
+	if verb == "end" || verb == "refuse" {
+		c.want_ = nil
+	}
+	c.mu.Unlock()
+	c.nudge()
+	c.a.change()
+	if err := c.a.currentLink().Send(link.Message{Answer: &link.Answer{Consult: w.ID, Verb: verb}}); err != nil {
+		return fmt.Errorf("%w: %v", errNoLink, err)
+	}
+	return nil
+}
+
+// view is what the nurse sees.
+func (c *consults) view() (*ConsultView, []steer.Lease) {
+	state, leases := c.presence()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.want_ != nil:
+		w := c.want_
+		return &ConsultView{ID: w.ID, By: w.By, Phase: state.Phase, Since: w.Since, Watchers: append([]string{}, w.Watchers...), Error: state.Error}, leases
+	case c.calling != nil:
+		return &ConsultView{Phase: "calling", Since: c.calling.since, Watchers: []string{}}, leases
+	}
+	return nil, leases
+}
+
+// presence is what the hub is told.
+func (c *consults) presence() (*link.ConsultState, []steer.Lease) {
+	leases := []steer.Lease{}
+	for _, name := range slices.Sorted(maps.Keys(c.shells)) {
+		leases = append(leases, c.shells[name].Lease())
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.want_
+	if w == nil {
+		return nil, leases
+	}
+	s := &link.ConsultState{ID: w.ID, Phase: "live", Publishing: []string{}}
+	switch {
+	case !w.Accepted:
+		s.Phase = "offered"
+	case c.mustTap:
+		s.Phase = "waiting-continue"
+	case w.Paused:
+		s.Phase = "paused"
+	}
+	for name, x := range c.sending {
+		if x.up {
+			s.Publishing = append(s.Publishing, name)
+		}
+	}
+	slices.Sort(s.Publishing)
+	for _, p := range c.problems {
+		s.Error = p
+	}
+	return s, leases
+}
+
+// samples sends waveforms on while a consult is live.
+func (c *consults) samples(s device.Samples) {
+	c.mu.Lock()
+	live := c.live() && !c.mustTap
+	c.mu.Unlock()
+	if live {
+		c.a.currentLink().Send(link.Message{Samples: &s})
+	}
+}
+
+// axes is what is known of a camera's axes.
+func (c *consults) axes(name string) []device.Axis {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known[name]
+}
+
+// readAgain asks for a camera's axes to be read: they are moving.
+func (c *consults) readAgain(name string) {
+	select {
+	case c.axesC <- name:
+	default:
+	}
+}
+
+// readAxes keeps the axes known without ever making a screen wait for a motor.
+func (c *consults) readAxes(ctx context.Context) {
+	read := func(name string) {
+		dev, ok := c.a.sup.Steerable(name)
+		if !ok {
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		axes, err := dev.Axes(ctx)
+		c.mu.Lock()
+		same := err == nil && slices.Equal(axes, c.known[name])
+		if err == nil {
+			c.known[name] = axes
+		} else {
+			delete(c.known, name)
+		}
+		c.mu.Unlock()
+		if !same {
+			c.a.change()
+		}
+	}
+	all := func() {
+		for name := range c.shells {
+			read(name)
+		}
+	}
+	all()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case name := <-c.axesC:
+			read(name)
+		case <-c.a.clock.After(2 * time.Second):
+			all()
+		}
+	}
+}

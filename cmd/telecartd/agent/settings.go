@@ -1,0 +1,118 @@
+package agent
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+
+	"telecart/capture"
+	"telecart/device"
+)
+
+// Settings is the agent's one file. telecartd.toml beside main documents every key; a test holds the two together.
+type Settings struct {
+	State   string `toml:"state"`
+	Site    string `toml:"site"`
+	Bedside struct {
+		Listen string `toml:"listen"`
+	} `toml:"bedside"`
+	Metrics struct {
+		Listen string `toml:"listen"`
+	} `toml:"metrics"`
+	Log struct {
+		Level string `toml:"level"`
+	} `toml:"log"`
+	Delivery struct {
+		Grace Duration `toml:"grace"`
+	} `toml:"delivery"`
+	Live struct {
+		Bitrate   int     `toml:"bitrate"`
+		FrameRate float32 `toml:"frame_rate"`
+	} `toml:"live"`
+	Proxy   string `toml:"proxy"`
+	Patient struct {
+		Wristband string `toml:"wristband"`
+	} `toml:"patient"`
+	Instrument []device.Settings `toml:"instrument"`
+}
+
+// Duration is written "72h".
+type Duration time.Duration
+
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	*d = Duration(v)
+	return err
+}
+
+func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d).String()), nil }
+
+// Defaults are what an empty file means.
+func Defaults() Settings {
+	var s Settings
+	s.State = "/var/lib/telecart"
+	s.Bedside.Listen = "127.0.0.1:7070"
+	s.Metrics.Listen = "127.0.0.1:9101"
+	s.Log.Level = "info"
+	s.Patient.Wristband = capture.DefaultWristband
+	s.Delivery.Grace = Duration(72 * time.Hour)
+	s.Live.Bitrate = 2_000_000
+	s.Live.FrameRate = 30
+	return s
+}
+
+// Load reads a settings file and refuses what it does not know, by name.
+func Load(path string) (Settings, error) {
+	s := Defaults()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return s, fmt.Errorf("settings: %w", err)
+	}
+	meta, err := toml.Decode(string(b), &s)
+	if err != nil {
+		return s, fmt.Errorf("settings: %s: %w", path, err)
+	}
+	if left := meta.Undecoded(); len(left) > 0 {
+		names := make([]string, len(left))
+		for i, k := range left {
+			names[i] = k.String()
+		}
+		return s, fmt.Errorf("settings: %s: unknown: %s; see telecartd.toml for what there is", path, strings.Join(names, ", "))
+	}
+	return s, s.check()
+}
+
+func (s Settings) check() error {
+	host, _, err := net.SplitHostPort(s.Bedside.Listen)
+	if err != nil {
+		return fmt.Errorf("settings: bedside.listen: %w", err)
+	}
+	if ip := net.ParseIP(host); ip == nil || !ip.IsLoopback() {
+		return fmt.Errorf("settings: bedside.listen is %q: the nurse's screen is served on this machine alone; use 127.0.0.1", host)
+	}
+	if s.State == "" {
+		return fmt.Errorf("settings: state names no folder")
+	}
+	if s.Live.Bitrate < 50_000 || s.Live.FrameRate < 1 || s.Live.FrameRate > 60 {
+		return fmt.Errorf("settings: live: bitrate %d (from 50000 bit/s), frame_rate %g (1 to 60)", s.Live.Bitrate, s.Live.FrameRate)
+	}
+	if s.Delivery.Grace < 0 {
+		return fmt.Errorf("settings: delivery.grace is negative")
+	}
+	if _, err := regexp.Compile(s.Patient.Wristband); err != nil {
+		return fmt.Errorf("settings: patient.wristband: %w", err)
+	}
+	seen := map[string]bool{}
+	for _, i := range s.Instrument {
+		if i.Name == "" || seen[i.Name] {
+			return fmt.Errorf("settings: instrument %q: every instrument needs a name of its own", i.Name)
+		}
+		seen[i.Name] = true
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+// A made-up cart for the gallery and the tests. Nobody here is real.
+
+import type { BedsideItem, BedsideState, Instrument } from "../../../ui/api.ts";
+import { Ring } from "../../../ui/ring.ts";
+import type { Cart } from "./cart.ts";
+
+export function ago(seconds: number): string {
+  return new Date(Date.now() - seconds * 1000).toISOString();
+}
+
+export const otoscope: Instrument = { name: "otoscope", kind: "camera", health: { state: "live" }, since: ago(600), twin: true, readings: [] };
+export const camera: Instrument = { name: "camera", kind: "camera", health: { state: "live" }, since: ago(600), twin: false, readings: [] };
+
+export function oximeter(noFinger: "finger" | "no-finger"): Instrument {
+  const absent = noFinger === "no-finger" ? "no-finger" : undefined;
+  const r = (quantity: string, value: number, unit: string) => ({ quantity, value: absent ? 0 : value, text: absent ? "" : String(value), unit, at: ago(1), stale: false, ...(absent && { absent }) });
+  return {
+    name: "oximeter",
+    kind: "oximeter",
+    health: { state: "live" },
+    since: ago(300),
+    twin: true,
+    readings: [r("oxygen-saturation", 97, "%"), r("pulse-rate", 112, "/min")],
+  };
+}
+
+export function thermometer(state: "live" | "stale" | "absent"): Instrument {
+  return {
+    name: "thermometer",
+    kind: "thermometer",
+    health: state === "absent" ? { state: "absent", reason: "unplugged" } : { state: "live" },
+    since: ago(300),
+    twin: false,
+    readings: [{ quantity: "body-temperature", value: 38.2, text: "38.20", unit: "Cel", site: "axilla", at: ago(state === "stale" ? 95 : 2), stale: state === "stale" }],
+  };
+}
+
+const hash = (n: number): string => n.toString(16).padStart(64, "0");
+
+export function items(): BedsideItem[] {
+  return [
+    { id: hash(8), kind: "note", at: ago(20), text: "Child is calm. Discharge from the right ear since two days.", sent: false, review: true },
+    { id: hash(7), kind: "waveform", at: ago(60), instrument: "oximeter", quantity: "pleth", sent: false, review: true, site: "finger" },
+    { id: hash(6), kind: "still", at: ago(80), instrument: "otoscope", side: "right", site: "ear", sent: false, review: true },
+    { id: hash(5), kind: "still", at: ago(130), instrument: "otoscope", side: "left", site: "ear", sent: true, review: true, corrected: "wrong-side" },
+    { id: hash(4), kind: "clip", at: ago(200), instrument: "otoscope", side: "left", site: "ear", sent: true, review: false },
+    { id: hash(3), kind: "reading", at: ago(260), instrument: "oximeter", quantity: "oxygen-saturation", text: "97", unit: "%", sent: true, review: true },
+    { id: hash(2), kind: "reading", at: ago(260), instrument: "thermometer", quantity: "body-temperature", text: "38.2", unit: "Cel", sent: true, refused: true, review: true },
+    { id: hash(1), kind: "binding", at: ago(300), sent: true, review: false },
+  ];
+}
+
+export const amina = { id: "4711-208", name: "Amina Okafor-Brandt", birth_date: "2019-04-30", age: 6 };
+
+export function state(over: Partial<BedsideState> = {}): BedsideState {
+  return {
+    now: ago(0),
+    cart: "clinic-7",
+    hub: "hub.example.org",
+    version: "1.0.0",
+    practice: false,
+    encounter: { id: "e1", opened: ago(900), bound: true, restored: false },
+    patient: { ...amina, source: "wristband" },
+    link: { state: "up", since: ago(3600) },
+    held: 0,
+    held_by_kind: {},
+    sent: 8,
+    last_sent: ago(40),
+    refused: 0,
+    disk_percent: 12,
+    battery_min: 84,
+    instruments: [otoscope, camera, oximeter("finger"), thermometer("live")],
+    items: items(),
+    leases: [],
+    notices: [],
+    ...over,
+  };
+}
+
+export const held: Partial<BedsideState> = {
+  held: 3,
+  held_by_kind: { still: 1, waveform: 1, note: 1 },
+  link: { state: "down", since: ago(480), reason: "no-route" },
+};
+
+export const live: Partial<BedsideState> = {
+  consult: { id: "c1", by: "Dr Mensah", phase: "live", since: ago(200), watchers: ["Dr Mensah", "Dr Lindqvist"] },
+  leases: [
+    { instrument: "otoscope", holder: "u1", holder_name: "Dr Mensah", epoch: 3, until: ago(-90), taken_back: false },
+    { instrument: "camera", epoch: 1, until: ago(0), taken_back: true },
+  ],
+};
+
+/** A drawn picture in place of a camera's. */
+async function jpeg(n: number): Promise<Blob> {
+  const c = new OffscreenCanvas(1280, 720);
+  const g = c.getContext("2d")!;
+  const glow = g.createRadialGradient(640, 360, 60, 640, 360, 360);
+  glow.addColorStop(0, "#d9a184");
+  glow.addColorStop(0.8, "#8e4d3c");
+  glow.addColorStop(1, "#120807");
+  g.fillStyle = "#050303";
+  g.fillRect(0, 0, 1280, 720);
+  g.fillStyle = glow;
+  g.beginPath();
+  g.arc(640, 360, 350, 0, 7);
+  g.fill();
+  g.strokeStyle = "#f3d8c4";
+  g.lineWidth = 10;
+  g.beginPath();
+  g.moveTo(560, 180 + (n % 5));
+  g.lineTo(660, 400);
+  g.stroke();
+  return c.convertToBlob({ type: "image/jpeg" });
+}
+
+/** A cart that answers nothing for real. still: it gives one frame only, so that the picture freezes. */
+export function fixtureCart(pictures: "moving" | "frozen" | "none"): Cart {
+  const ring = new Ring(8);
+  ring.push({ instrument: "oximeter", quantity: "pleth", rate_hz: 75, at: ago(0), values: Array.from({ length: 600 }, (_, i) => Math.round(1000 * (Math.exp(-(((i % 40) - 10) ** 2) / 40) + 0.35 * Math.exp(-(((i % 40) - 22) ** 2) / 60)))) });
+  return {
+    command: () => new Promise(() => {}),
+    review: async () => new Response(await jpeg(1)),
+    ring: () => ring,
+    watch: (_, draw) => {
+      if (pictures === "none") return () => {};
+      let n = 0;
+      const next = async (): Promise<void> => draw(await jpeg(n++), Date.now());
+      void next();
+      const t = pictures === "moving" ? setInterval(() => void next(), 400) : undefined;
+      return () => clearInterval(t);
+    },
+  };
+}

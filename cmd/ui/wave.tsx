@@ -1,0 +1,137 @@
+// Waveforms and trends, drawn by uPlot in the page's own neutral ink.
+
+import { useEffect, useRef } from "preact/hooks";
+import uPlot from "uplot";
+import "uplot/dist/uPlot.min.css";
+import type { Band } from "./readings.ts";
+import type { Ring } from "./ring.ts";
+
+function ink(el: Element, name: string): string {
+  return getComputedStyle(el).getPropertyValue(name).trim();
+}
+
+/** Draws what `make` gives into a box that keeps its size; returns where. */
+function usePlot(make: (el: HTMLElement, width: number, height: number) => uPlot, deps: unknown[]) {
+  const box = useRef<HTMLDivElement>(null);
+  const plot = useRef<uPlot>();
+  useEffect(() => {
+    const el = box.current;
+    if (!el) return;
+    const size = (): { width: number; height: number } => ({ width: Math.max(40, el.clientWidth), height: Math.max(30, el.clientHeight) });
+    const s = size();
+    const u = make(el, s.width, s.height);
+    plot.current = u;
+    const resized = new ResizeObserver(() => u.setSize(size()));
+    resized.observe(el);
+    return () => {
+      resized.disconnect();
+      u.destroy();
+      plot.current = undefined;
+    };
+  }, deps);
+  return { box, plot };
+}
+
+/** The live waveform; redrawn from the ring at most 20 times a second. */
+export function LiveWave(p: { ring: Ring; label: string; testid: string }) {
+  const { box, plot } = usePlot(
+    (el, width, height) =>
+      new uPlot(
+        {
+          width,
+          height,
+          padding: [5, 0, 5, 0],
+          cursor: { show: false },
+          legend: { show: false },
+          scales: { x: { time: false } },
+          axes: [{ show: false }, { show: false }],
+          series: [{}, { stroke: ink(el, "--ink"), width: 2, spanGaps: false, points: { show: false } }],
+        },
+        [[], []],
+        el,
+      ),
+    [p.ring],
+  );
+  useEffect(() => {
+    let newest = -1;
+    const t = setInterval(() => {
+      const v = p.ring.values;
+      if (!plot.current || v.length === 0 || newest === p.ring.pushed) return;
+      newest = p.ring.pushed;
+      plot.current.setData([v.map((_, i) => i), v.slice()]);
+    }, 50);
+    return () => clearInterval(t);
+  }, [p.ring]);
+  return <div class="wave" ref={box} role="img" aria-label={p.label} data-testid={p.testid} />;
+}
+
+/** A whole waveform item; without its rate it has no time axis. */
+export function StillWave(p: { values: number[]; rateHz?: number; label: string }) {
+  const { box } = usePlot(
+    (el, width, height) =>
+      new uPlot(
+        {
+          width,
+          height,
+          cursor: { show: false },
+          legend: { show: false },
+          scales: { x: { time: false } },
+          axes: [{ show: p.rateHz !== undefined, stroke: ink(el, "--muted"), grid: { show: false }, ticks: { show: false }, size: 28 }, { show: false }],
+          series: [{}, { stroke: ink(el, "--ink"), width: 1.5, points: { show: false } }],
+        },
+        [p.values.map((_, i) => i / (p.rateHz ?? 1)), p.values],
+        el,
+      ),
+    [p.values],
+  );
+  return <div class="wave tall" ref={box} role="img" aria-label={p.label} data-testid="item-wave" />;
+}
+
+export interface Point { at: number; value: number }
+
+/** A trend over the grey reference band. It has no thresholds and judges nothing. */
+export function Trend(p: { points: Point[]; band: Band | undefined; label: string }) {
+  const last = p.points.at(-1)?.at ?? 0;
+  const { box } = usePlot(
+    (el, width, height) =>
+      new uPlot(
+        {
+          width,
+          height,
+          cursor: { show: false },
+          legend: { show: false },
+          padding: [8, 18, 0, 0],
+          scales: { y: { range: (_, min, max) => padded(Math.min(min, p.band?.low ?? min), Math.max(max, p.band?.high ?? max)) } },
+          axes: [
+            { stroke: ink(el, "--muted"), grid: { show: false }, ticks: { show: false }, size: 20, space: 70, values: (_, at) => at.map(clock) },
+            { stroke: ink(el, "--muted"), grid: { stroke: ink(el, "--line"), width: 1 }, ticks: { show: false }, size: 36, space: 14, incrs: [1, 2, 5, 10, 20, 50] },
+          ],
+          series: [{}, { stroke: ink(el, "--ink"), width: 1.5, spanGaps: false, points: { show: true, size: 4, fill: ink(el, "--ink") } }],
+          hooks: { drawClear: [(u) => p.band && grey(u, p.band, ink(el, "--band"))] },
+        },
+        [p.points.map((x) => x.at / 1000), p.points.map((x) => x.value)],
+        el,
+      ),
+    [p.points.length, last, p.band?.low],
+  );
+  return <div class="trend" ref={box} role="img" aria-label={p.label} />;
+}
+
+function clock(s: number): string {
+  const d = new Date(s * 1000);
+  return `${String(d.getHours()).padStart(2, "0")}:${String(d.getMinutes()).padStart(2, "0")}`;
+}
+
+function padded(low: number, high: number): [number, number] {
+  const pad = Math.max(1, (high - low) * 0.15);
+  return [low - pad, high + pad];
+}
+
+function grey(u: uPlot, b: Band, colour: string): void {
+  const top = u.valToPos(b.high, "y", true);
+  const bottom = u.valToPos(b.low, "y", true);
+  u.ctx.save();
+  u.ctx.fillStyle = colour;
+  u.ctx.fillRect(u.bbox.left, top, u.bbox.width, bottom - top);
+  u.ctx.restore();
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"telecart/device"
+	"telecart/device/kit"
+)
+
+// outlet collects what an instrument observes. It never blocks: what nobody takes in time is dropped.
+type outlet struct {
+	readings chan device.Reading
+	samples  chan device.Samples
+	health   chan device.Health
+}
+
+func newOutlet() *outlet {
+	return &outlet{make(chan device.Reading, 256), make(chan device.Samples, 256), make(chan device.Health, 256)}
+}
+
+func (o *outlet) Reading(r device.Reading) { offer(o.readings, r) }
+func (o *outlet) Samples(s device.Samples) { offer(o.samples, s) }
+func (o *outlet) Health(h device.Health)   { offer(o.health, h) }
+
+func offer[T any](c chan T, v T) {
+	select {
+	case c <- v:
+	default:
+	}
+}
+
+// rig is one driver at work on a real node, without the supervisor: its end is for a check to see.
+type rig struct {
+	device.Instrument
+	*outlet
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+func (b *bench) start(ctx context.Context, d device.Driver, s device.Settings) (*rig, error) {
+	s.Name, s.Driver, s.Clock = string(d.Kind), d.Name, b.clock
+	s.Stamp = kit.NewStamper(b.clock, kit.ClockSynchronised)
+	out := newOutlet()
+	i, err := d.New(s, out)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &rig{i, out, cancel, make(chan error, 1)}
+	go func() { r.ended <- i.Run(ctx) }()
+	return r, nil
+}
+
+// stop ends the instrument and waits for it.
+func (r *rig) stop() {
+	r.cancel()
+	<-r.ended
+}
+
+// reading waits for a reading that is wanted, and says what came instead if it doesn't.
+func (r *rig) reading(ctx context.Context, wanted func(device.Reading) bool) (device.Reading, error) {
+	last, health := "nothing", device.Health{}
+	for {
+		select {
+		case got := <-r.readings:
+			if wanted(got) {
+				return got, nil
+			}
+			last = fmt.Sprintf("%s %s %s%s", got.Quantity, got.Value, got.Unit, got.Absent)
+		case health = <-r.health:
+		case err := <-r.ended:
+			r.ended <- err // stop waits for it too
+			return device.Reading{}, fmt.Errorf("the instrument ended: %w", err)
+		case <-ctx.Done():
+			return device.Reading{}, fmt.Errorf("last came %s, health %s %s: %w", last, health.State, health.Reason, ctx.Err())
+		}
+	}
+}
+
+// failure waits for the instrument to end by itself.
+func (r *rig) failure(ctx context.Context) error {
+	select {
+	case err := <-r.ended:
+		r.ended <- err
+		if err == nil {
+			return fmt.Errorf("the instrument ended without saying why")
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("the instrument did not end: %w", ctx.Err())
+	}
+}
+
+// within bounds one step of a check.
+func within(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return f(ctx)
+}
