@@ -20,7 +20,8 @@ ui: cmd/node_modules/.installed ## build both screens
 	@cd cmd && npm run --silent build
 
 cmd/node_modules/.installed: cmd/package.json cmd/package-lock.json
-	cd cmd && npm ci --no-audit --no-fund
+	# Not npm ci: it insists on the native parts of every other platform, which not every registry has. The lock file decides.
+	cd cmd && npm install --no-save --no-audit --no-fund
 	@touch $@
 
 build: ui notices ## build the three programs into bin/

@@ -387,12 +387,12 @@ func TestHubFromEndToEnd(t *testing.T) {
 		t.Fatalf("another consult: %+v", again.Consult)
 	}
 	c.send(presence(c.visit))
-	c.until(consulting)
 	if code, _ := h.get("http://"+h.people+"/v1/session", ada.cookie); code != 200 {
 		t.Fatalf("signed out by a restart: %d", code)
 	}
 	ada2 := h.signIn("ada")
 	ada2.until(`"phase":"live"`, "María Sample")
+	c.until(consulting)
 
 	// A backup while it runs tells the cart what it may erase.
 	backup := filepath.Join(t.TempDir(), "backup")

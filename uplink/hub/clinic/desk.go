@@ -88,10 +88,11 @@ func (s *Service) sameSite(st *station) map[string]bool {
 	return out
 }
 
-// publish is a stream for every camera while somebody takes part in a live consult.
+// publish is a stream for every camera while somebody who takes part in a live consult is there to see it: a lens that nobody
+// looks through is off.
 func (s *Service) publish(st *station) []link.Stream {
 	out := []link.Stream{}
-	if st.consult.Base != Live || len(st.consult.Members) == 0 {
+	if st.consult.Base != Live || len(s.watchers(st)) == 0 {
 		return out
 	}
 	now := s.o.Clock.Now()

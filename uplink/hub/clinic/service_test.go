@@ -211,6 +211,7 @@ func TestConsultOverTheLink(t *testing.T) {
 
 func TestCallIsTheTouch(t *testing.T) {
 	h := newHub(t, newMemory(), kit.NewManual(start))
+	detach := h.Attach("north", adaNorth.ID)
 	c := h.dial("north")
 	c.send(here(link.Presence{}))
 	c.send(link.Message{Call: &link.Call{Encounter: visit, Reason: "rash"}})
@@ -225,11 +226,16 @@ func TestCallIsTheTouch(t *testing.T) {
 		t.Fatalf("%+v", d.Consult)
 	}
 	h.await("north", func(v CartView) bool { return v.State == Busy && v.Consult.Phase() == Live })
+	detach() // nobody looks: the lens goes off, and the consult stays
+	if d := c.until(consulting(true)).Desired; len(d.Consult.Publish) != 0 || len(d.Consult.Watchers) != 0 {
+		t.Fatalf("%+v", d.Consult)
+	}
 }
 
 func TestConsultSurvives(t *testing.T) {
 	m, clock := newMemory(), kit.NewManual(start)
 	h := newHub(t, m, clock)
+	h.Attach("north", adaNorth.ID)
 	c := h.dial("north")
 	c.send(here(link.Presence{}))
 	c.send(link.Message{Call: &link.Call{Encounter: visit}})
@@ -256,6 +262,7 @@ func TestConsultSurvives(t *testing.T) {
 	h.await("north", func(v CartView) bool { return v.State == Offline })
 	clock.Advance(LongOutage)
 	h = newHub(t, m, clock)
+	h.Attach("north", adaNorth.ID)
 	if v := h.Carts("north")[0]; v.State != Offline || v.Consult.ID != id || v.Consult.Phase() != LinkLost {
 		t.Fatalf("after a restart: %+v", v)
 	}
