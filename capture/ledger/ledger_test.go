@@ -218,7 +218,7 @@ func TestNames(t *testing.T) {
 	if h.UnmarshalText([]byte(goldenHash0)) != nil || h.String() != goldenHash0 || i.UnmarshalText([]byte(inc.String())) != nil || i != inc {
 		t.Error("names don't come back")
 	}
-	if NewID() == NewID() || NewID() == (ID{}) {
+	if a, b := NewID(), NewID(); a == b || a == (ID{}) {
 		t.Error("ids repeat")
 	}
 }

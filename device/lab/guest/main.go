@@ -38,7 +38,7 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	usage := errors.New("usage: guest drivers [CHECK...] | bench -- COMMAND... | spine AGENT | feed SOCKET | report OUT SUITE...")
+	usage := errors.New("usage: guest drivers [CHECK...] | bench -- COMMAND... | report OUT SUITE... | spine AGENT | feed SOCKET")
 	if len(args) == 0 {
 		return usage
 	}

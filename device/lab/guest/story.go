@@ -25,9 +25,9 @@ const (
 // someSize is the size at which the agent opens both cameras.
 var someSize = uvc.Size{Width: 640, Height: 480}
 
-// wristband is scanned at the start, and again after the agent was killed.
 const patientID = "LAB-20417"
 
+// wristband is scanned at the start, and again after the agent was killed.
 func wristband() map[string]any {
 	return map[string]any{"code": patientID + "|Labworth Ada|1958-03-02"}
 }
