@@ -6,7 +6,7 @@ import (
 
 	"telecart/capture"
 	"telecart/capture/ledger"
-	"telecart/device"
+	"telecart/cmd/ui"
 	"telecart/uplink/hub/clinic"
 	"telecart/uplink/link"
 )
@@ -30,21 +30,21 @@ type state struct {
 }
 
 type cart struct {
-	Cart        string       `json:"cart"`
-	Site        string       `json:"site"`
-	State       string       `json:"state"`
-	Since       time.Time    `json:"since"`
-	Version     string       `json:"version,omitempty"`
-	Held        int          `json:"held"`
-	BatteryMin  *int         `json:"battery_min,omitempty"`
-	DiskPercent *int         `json:"disk_percent,omitempty"`
-	Practice    bool         `json:"practice"`
-	Encounter   *summary     `json:"encounter,omitempty"`
-	Calling     *calling     `json:"calling,omitempty"`
-	Consult     *consult     `json:"consult,omitempty"`
-	Instruments []instrument `json:"instruments"`
-	Leases      []lease      `json:"leases"`
-	Problems    []string     `json:"problems"`
+	Cart        string          `json:"cart"`
+	Site        string          `json:"site"`
+	State       string          `json:"state"`
+	Since       time.Time       `json:"since"`
+	Version     string          `json:"version,omitempty"`
+	Held        int             `json:"held"`
+	BatteryMin  *int            `json:"battery_min,omitempty"`
+	DiskPercent *int            `json:"disk_percent,omitempty"`
+	Practice    bool            `json:"practice"`
+	Encounter   *summary        `json:"encounter,omitempty"`
+	Calling     *calling        `json:"calling,omitempty"`
+	Consult     *consult        `json:"consult,omitempty"`
+	Instruments []ui.Instrument `json:"instruments"`
+	Leases      []lease         `json:"leases"`
+	Problems    []string        `json:"problems"`
 }
 
 type lease struct {
@@ -92,30 +92,6 @@ type stream struct {
 	Publishing bool   `json:"publishing"`
 }
 
-type instrument struct {
-	Name     string        `json:"name"`
-	Kind     device.Kind   `json:"kind"`
-	Health   device.Health `json:"health"`
-	Since    time.Time     `json:"since"`
-	Twin     bool          `json:"twin"`
-	Readings []reading     `json:"readings"`
-	Axes     []device.Axis `json:"axes,omitempty"`
-}
-
-type reading struct {
-	Quantity string         `json:"quantity"`
-	Value    device.Decimal `json:"value"`
-	Text     string         `json:"text"`
-	Unit     string         `json:"unit"`
-	Absent   string         `json:"absent,omitempty"`
-	Site     string         `json:"site,omitempty"`
-	Side     string         `json:"side,omitempty"`
-	Method   string         `json:"method,omitempty"`
-	Quality  string         `json:"quality,omitempty"`
-	At       time.Time      `json:"at"`
-	Stale    bool           `json:"stale"`
-}
-
 type item struct {
 	ID         ledger.Hash             `json:"id"`
 	Number     uint64                  `json:"number"`
@@ -124,7 +100,7 @@ type item struct {
 	Arrived    time.Time               `json:"arrived"`
 	By         string                  `json:"by,omitempty"`
 	Instrument string                  `json:"instrument,omitempty"`
-	Reading    *reading                `json:"reading,omitempty"`
+	Reading    *ui.Reading             `json:"reading,omitempty"`
 	Waveform   *capture.WaveformInfo   `json:"waveform,omitempty"`
 	Media      *capture.MediaInfo      `json:"media,omitempty"`
 	Note       string                  `json:"note,omitempty"`
@@ -167,7 +143,7 @@ const (
 func showCart(v clinic.CartView, who string, s sight, now time.Time) cart {
 	p := v.Presence
 	c := cart{Cart: v.Name, Site: v.Site, State: string(v.State), Since: v.Since, Version: v.Version, Held: p.Held, BatteryMin: p.BatteryMin,
-		Practice: p.Practice, Instruments: []instrument{}, Leases: []lease{}, Problems: append([]string{}, v.Problems...)}
+		Practice: p.Practice, Instruments: []ui.Instrument{}, Leases: []lease{}, Problems: append([]string{}, v.Problems...)}
 	if v.Version != "" {
 		c.DiskPercent = &p.DiskPercent
 	}
@@ -224,20 +200,13 @@ func showSummary(e clinic.Encounter, s sight, now time.Time) summary {
 }
 
 // showInstrument leaves values out for IT: a vital sign is the patient's. What an offline cart said last is stale.
-func showInstrument(i link.Instrument, s sight, offline bool) instrument {
-	out := instrument{Name: i.Name, Kind: i.Kind, Health: i.Health, Since: i.Since, Twin: i.Twin, Readings: []reading{}, Axes: i.Axes}
-	if s == clinical {
-		for _, r := range i.Readings {
-			out.Readings = append(out.Readings, showReading(r.Reading, r.Stale || offline))
-		}
+func showInstrument(i link.Instrument, s sight, offline bool) ui.Instrument {
+	if s != clinical {
+		i.Readings = nil
 	}
-	return out
-}
-
-func showReading(r device.Reading, stale bool) reading {
-	out := reading{Quantity: r.Quantity, Unit: r.Unit, Absent: r.Absent, Site: r.Site, Side: r.Side, Method: r.Method, Quality: r.Quality, At: r.At.Wall, Stale: stale}
-	if r.Absent == "" {
-		out.Value, out.Text = r.Value, r.Value.String()
+	out := ui.ShowInstrument(i)
+	for n := range out.Readings {
+		out.Readings[n].Stale = out.Readings[n].Stale || offline
 	}
 	return out
 }
@@ -258,7 +227,7 @@ func showItem(i clinic.Item) item {
 		out.Instrument = b.Instrument.Name
 	}
 	if b.Reading != nil {
-		r := showReading(*b.Reading, false)
+		r := ui.ShowReading(link.ReadingState{Reading: *b.Reading})
 		r.Side = i.Side
 		out.Reading = &r
 		if out.Instrument == "" {

@@ -15,6 +15,7 @@ import (
 	"testing/fstest"
 
 	"telecart/capture"
+	"telecart/cmd/ui"
 	"telecart/device"
 	"telecart/uplink/link"
 )
@@ -26,7 +27,7 @@ func TestTypesAreThoseOfTheScreens(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, v := range map[string]any{"Me": me{}, "ConsoleState": state{}, "ConsoleCart": cart{}, "EncounterSummary": summary{}, "ConsoleConsult": consult{},
-		"ConsoleItem": item{}, "ConsoleEncounter": encounter{}, "Instrument": instrument{}, "Reading": reading{}, "Axis": device.Axis{}, "Lease": lease{},
+		"ConsoleItem": item{}, "ConsoleEncounter": encounter{}, "Instrument": ui.Instrument{}, "Reading": ui.Reading{}, "Axis": device.Axis{}, "Lease": lease{},
 		"Notice": link.Notice{}, "Patient": capture.Patient{}, "Health": device.Health{}} {
 		want := tsFields(ts, name)
 		got := goFields(reflect.TypeOf(v))

@@ -7,8 +7,8 @@ import (
 
 	"telecart/capture"
 	"telecart/capture/ledger"
+	"telecart/cmd/ui"
 	"telecart/device"
-	"telecart/device/supervisor"
 	"telecart/uplink/link"
 	"telecart/uplink/steer"
 )
@@ -32,7 +32,7 @@ type State struct {
 	Damaged    int                  `json:"damaged"`
 	Disk       int                  `json:"disk_percent"`
 	Battery    *int                 `json:"battery_min,omitempty"`
-	Instrument []InstrumentView     `json:"instruments"`
+	Instrument []ui.Instrument      `json:"instruments"`
 	Items      []Item               `json:"items"`
 	Consult    *ConsultView         `json:"consult,omitempty"`
 	Leases     []steer.Lease        `json:"leases"`
@@ -73,31 +73,6 @@ type ConsultView struct {
 	Error    string    `json:"error,omitempty"`
 }
 
-type InstrumentView struct {
-	Name     string        `json:"name"`
-	Kind     device.Kind   `json:"kind"`
-	Health   device.Health `json:"health"`
-	Since    time.Time     `json:"since"`
-	Twin     bool          `json:"twin"`
-	Readings []ReadingView `json:"readings"`
-	Axes     []device.Axis `json:"axes,omitempty"`
-}
-
-// ReadingView is a value as it is drawn: Text keeps its precision.
-type ReadingView struct {
-	Quantity string         `json:"quantity"`
-	Value    device.Decimal `json:"value"`
-	Text     string         `json:"text"`
-	Unit     string         `json:"unit"`
-	Absent   string         `json:"absent,omitempty"`
-	Site     string         `json:"site,omitempty"`
-	Side     string         `json:"side,omitempty"`
-	Method   string         `json:"method,omitempty"`
-	Quality  string         `json:"quality,omitempty"`
-	At       time.Time      `json:"at"`
-	Stale    bool           `json:"stale"`
-}
-
 // Item is one item of the open encounter that was captured in this run.
 type Item struct {
 	ID         ledger.Hash  `json:"id"`
@@ -135,7 +110,10 @@ func (a *Agent) State() (json.RawMessage, error) { return json.Marshal(a.state()
 
 func (a *Agent) state() State {
 	s := State{Now: a.clock.Now().UTC(), Version: a.version, Disk: a.diskPercent(), Held: 0, HeldByKind: map[capture.Kind]int{},
-		Items: []Item{}, Notices: []link.Notice{}, Instrument: a.instruments()}
+		Items: []Item{}, Notices: []link.Notice{}, Instrument: []ui.Instrument{}}
+	for _, i := range a.instruments() {
+		s.Instrument = append(s.Instrument, ui.ShowInstrument(i))
+	}
 	s.Consult, s.Leases = a.consult.view()
 	me, err := a.id.Identity()
 	switch {
@@ -195,39 +173,22 @@ func (a *Agent) state() State {
 }
 
 // instruments is how every instrument is now.
-func (a *Agent) instruments() []InstrumentView {
-	out := []InstrumentView{}
-	for _, s := range a.sup.Snapshot() {
-		v := InstrumentView{Name: s.Name, Kind: s.Kind, Health: s.Health, Since: s.Since, Twin: s.Identity.Twin, Readings: []ReadingView{},
-			Axes: a.consult.axes(s.Name)}
-		for _, r := range s.Readings {
-			v.Readings = append(v.Readings, readingView(r))
-		}
-		out = append(out, v)
-	}
-	return out
-}
-
-func readingView(r supervisor.ReadingState) ReadingView {
-	v := ReadingView{Quantity: r.Quantity, Value: r.Value, Text: r.Value.String(), Unit: r.Unit, Absent: r.Absent, Site: r.Site, Side: r.Side,
-		Method: r.Method, Quality: r.Quality, At: r.At.Wall, Stale: r.Stale}
-	if r.Absent != "" {
-		v.Text, v.Value = "", device.Decimal{}
-	}
-	return v
-}
-
-// presence is what the hub is told. It names no patient.
-func (a *Agent) presence() link.Presence {
-	p := link.Presence{DiskPercent: a.diskPercent(), Instruments: []link.Instrument{}}
+func (a *Agent) instruments() []link.Instrument {
+	out := []link.Instrument{}
 	for _, s := range a.sup.Snapshot() {
 		i := link.Instrument{Name: s.Name, Kind: s.Kind, Health: s.Health, Since: s.Since, Twin: s.Identity.Twin, Axes: a.consult.axes(s.Name),
 			Readings: []link.ReadingState{}}
 		for _, r := range s.Readings {
 			i.Readings = append(i.Readings, link.ReadingState{Reading: r.Reading, Stale: r.Stale})
 		}
-		p.Instruments = append(p.Instruments, i)
+		out = append(out, i)
 	}
+	return out
+}
+
+// presence is what the hub is told. It names no patient.
+func (a *Agent) presence() link.Presence {
+	p := link.Presence{DiskPercent: a.diskPercent(), Instruments: a.instruments()}
 	for _, b := range a.boxes() {
 		st := b.Stats()
 		p.Held += st.Held
