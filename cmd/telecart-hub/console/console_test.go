@@ -39,7 +39,7 @@ var (
 )
 
 // secrets are what must never reach IT or another tenant.
-var secrets = []string{"MRN-100", "María", "2019-04-02", "98", "itching rash", "a note about her"}
+var secrets = []string{"MRN-100", "María", "2019-04-02", `"text":"98"`, "oxygen-saturation", "itching rash", "a note about her"}
 
 type world struct {
 	t      *testing.T
