@@ -47,7 +47,9 @@ const (
 func makeSegment(path string, size int64) error {
 	tmp := path + ".tmp"
 	os.Remove(tmp)
-	db, err := bbolt.Open(tmp, 0o600, boltOptions(size, forWriting))
+	small := boltOptions(size, forWriting)
+	small.InitialMmapSize = 0 // bbolt would extend the file to it with a hole: no block of it written
+	db, err := bbolt.Open(tmp, 0o600, small)
 	if err != nil {
 		return fmt.Errorf("outbox: make segment: %w", err)
 	}
@@ -55,24 +57,7 @@ func makeSegment(path string, size int64) error {
 	if err = errors.Join(err, db.Close()); err != nil {
 		return fmt.Errorf("outbox: make segment: %w", err)
 	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return fmt.Errorf("outbox: make segment: %w", err)
-	}
-	st, err := f.Stat()
-	zeros := make([]byte, 1<<20)
-	for have := int64(0); err == nil; {
-		if have == 0 {
-			have = st.Size()
-		}
-		if have >= size {
-			break
-		}
-		var n int
-		n, err = f.Write(zeros[:min(int64(len(zeros)), size-have)])
-		have += int64(n)
-	}
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := fill(tmp, size); err != nil {
 		os.Remove(tmp)
 		return fmt.Errorf("outbox: make segment: %w", err)
 	}
@@ -80,6 +65,24 @@ func makeSegment(path string, size int64) error {
 		return fmt.Errorf("outbox: make segment: %w", err)
 	}
 	return kit.SyncDir(filepath.Dir(path))
+}
+
+// fill writes every block of a file up to size: what is there once more, holes included, and zeros behind it.
+func fill(path string, size int64) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	zeros := make([]byte, 1<<20)
+	for have := int64(len(b)); err == nil && have < size; have += int64(len(zeros)) {
+		_, err = f.Write(zeros[:min(int64(len(zeros)), size-have)])
+	}
+	return errors.Join(err, f.Sync(), f.Close())
 }
 
 // openSegment opens segment number n for writing, made of the spare if there is one.
