@@ -375,12 +375,23 @@ func (c *Client) pingLoop(ctx context.Context, ws *websocket.Conn) error {
 			return ctx.Err()
 		case <-c.opt.Clock.After(PingEvery):
 		}
-		ping, cancel := context.WithTimeout(ctx, PingWait)
-		err := ws.Ping(ping)
-		cancel()
-		if err != nil {
+		if err := c.ping(ctx, ws); err != nil {
 			return fmt.Errorf("link: no answer to a ping: %w", err)
 		}
+	}
+}
+
+func (c *Client) ping(ctx context.Context, ws *websocket.Conn) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answer := make(chan error, 1)
+	late := c.opt.Clock.After(PingWait)
+	go func() { answer <- ws.Ping(ctx) }() // ends with ctx
+	select {
+	case err := <-answer:
+		return err
+	case <-late:
+		return context.DeadlineExceeded
 	}
 }
 

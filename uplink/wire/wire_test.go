@@ -396,7 +396,7 @@ func fuzz(f *testing.F, name string, decode func([]byte) ([]byte, error)) {
 		b := v.bytes(f)
 		f.Add(b)
 		f.Add(b[:len(b)-1])
-		f.Add(append(b, 0))
+		f.Add(append(bytes.Clone(b), 0))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		again, err := decode(b)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"telecart/capture"
 	"telecart/capture/ledger"
 	"telecart/device"
@@ -197,6 +199,7 @@ func Problem(err error) *wire.Problem {
 		{errInstrument, http.StatusServiceUnavailable, "instrument-gone"},
 		{errArgument, http.StatusBadRequest, "bad-argument"},
 		{errDiskFull, http.StatusInsufficientStorage, "disk-full"},
+		{unix.ENOSPC, http.StatusInsufficientStorage, "disk-full"},
 		{errNothing, http.StatusConflict, "nothing-to-save"},
 		{errVerb, http.StatusNotFound, "no-such-command"},
 		{errNoLink, http.StatusServiceUnavailable, "no-link"},

@@ -33,11 +33,10 @@ type consults struct {
 	sending  map[string]*sending // by instrument
 	shells   map[string]*steer.Shell
 	known    map[string][]device.Axis
-	lostAt   time.Time // when the link went down during a live consult
-	mustTap  bool      // the outage was long: the nurse must touch Continue
+	lostAt   time.Time    // when the link went down during a live consult
+	mustTap  bool         // the outage was long: the nurse must touch Continue
+	stopped  *link.Answer // her pause or end, until the hub is known to have it: no late wish of the hub undoes it
 	problems map[string]string
-	paused   string // the consult that the nurse paused, until she resumes it: the hub may not know yet
-	over     string // the consult that she refused or ended
 }
 
 type calling struct {
@@ -102,6 +101,9 @@ func (c *consults) reconcile(ctx context.Context) {
 	st := c.a.currentLink().Status()
 	c.mu.Lock()
 	now := c.a.clock.Now()
+	if c.stopped != nil && st.Up {
+		c.a.currentLink().Send(link.Message{Answer: c.stopped}) // again until Desired shows it; the hub does it once
+	}
 	switch {
 	case st.Up && !c.lostAt.IsZero():
 		c.mustTap = c.mustTap || now.Sub(c.lostAt) >= longOutage
@@ -236,31 +238,17 @@ func (c *consults) stop() {
 	}
 }
 
-// want takes the hub's wish. What the nurse stopped stays stopped, and the hub is told again if it does not know.
+// want takes the hub's wish, but for what the nurse has stopped meanwhile.
 func (c *consults) want(w *link.Consult) {
 	c.mu.Lock()
-	switch {
-	case w == nil:
-	case w.ID == c.over:
-		c.a.currentLink().Send(link.Message{Answer: &link.Answer{Consult: w.ID, Verb: "end"}})
-		w = nil
-	case w.ID == c.paused && !w.Paused:
-		c.a.currentLink().Send(link.Message{Answer: &link.Answer{Consult: w.ID, Verb: "pause"}})
-		held := *w
-		held.Paused, w = true, &held
-	}
 	if w == nil || c.want_ == nil || w.ID != c.want_.ID {
 		c.mustTap = false
 	}
+	w = c.minusStopped(w)
 	if w != nil {
 		c.calling = nil
 	} else if c.want_ != nil {
-		for _, sh := range c.shells { // nobody steers without a consult
-			l := sh.Lease()
-			if l.Holder != "" {
-				sh.Deliver(steer.Release{Request: steer.Request{Instrument: l.Instrument, Who: l.Holder}})
-			}
-		}
+		c.releaseAll()
 	}
 	c.want_ = w
 	c.mu.Unlock()
@@ -268,68 +256,30 @@ func (c *consults) want(w *link.Consult) {
 	c.a.change()
 }
 
-// receive takes steering messages. They count only while a consult is live.
-func (c *consults) receive(m link.Message) {
-	c.mu.Lock()
-	ok := c.live() && !c.mustTap
-	c.mu.Unlock()
+// minusStopped needs mu.
+func (c *consults) minusStopped(w *link.Consult) *link.Consult {
+	s := c.stopped
 	switch {
-	case m.Release != nil:
-		c.deliver(m.Release.Instrument, steer.Release{Request: *m.Release})
-	case !ok:
-	case m.Lease != nil:
-		c.deliver(m.Lease.Instrument, *m.Lease)
-	case m.Setpoint != nil:
-		c.deliver(m.Setpoint.Instrument, *m.Setpoint)
-		c.readAgain(m.Setpoint.Instrument)
-	case m.Act != nil:
-		c.deliver(m.Act.Instrument, *m.Act)
+	case s == nil:
+	case w == nil || w.ID != s.Consult || s.Verb == "pause" && w.Paused:
+		c.stopped = nil // the hub has it
+	case s.Verb == "pause":
+		paused := *w
+		paused.Paused = true
+		return &paused
+	default:
+		return nil
 	}
+	return w
 }
 
-func (c *consults) deliver(instrument string, ev steer.Event) {
-	if sh := c.shells[instrument]; sh != nil {
-		sh.Deliver(ev)
+// releaseAll ends every lease: nobody steers without a consult. It needs mu.
+func (c *consults) releaseAll() {
+	for _, sh := range c.shells {
+		if l := sh.Lease(); l.Holder != "" {
+			sh.Deliver(steer.Release{Request: steer.Request{Instrument: l.Instrument, Who: l.Holder}})
+		}
 	}
-}
-
-// say passes on what a lease machine says.
-func (c *consults) say(act steer.Action) {
-	switch x := act.(type) {
-	case steer.ActResult:
-		c.a.currentLink().Send(link.Message{Result: &x})
-	case steer.Refused:
-		c.a.currentLink().Send(link.Message{Refused: &x})
-	}
-	go c.a.change() // the machine's lock is held here, and State asks for the lease
-}
-
-// act does what a specialist asked for, at most once.
-func (c *consults) act(ctx context.Context, act steer.Act) (string, error) {
-	if act.Kind != "still" {
-		return "", fmt.Errorf("%w: %q", errVerb, act.Kind)
-	}
-	s, err := c.a.still(ctx, act.Instrument, "", "", act.Who)
-	return s.Item.String(), err
-}
-
-// takeBack is the nurse's: whoever steers stops at once.
-func (c *consults) takeBack(instrument string) error {
-	if c.shells[instrument] == nil {
-		return fmt.Errorf("%w: %q can't be steered", errInstrument, instrument)
-	}
-	c.deliver(instrument, steer.TakeBack{})
-	c.a.change()
-	return nil
-}
-
-func (c *consults) giveBack(instrument string) error {
-	if c.shells[instrument] == nil {
-		return fmt.Errorf("%w: %q can't be steered", errInstrument, instrument)
-	}
-	c.deliver(instrument, steer.GiveBack{})
-	c.a.change()
-	return nil
 }
 
 // call asks for a specialist, or takes that back.
@@ -362,26 +312,25 @@ func (c *consults) answer(verb string) error {
 		c.mu.Unlock()
 		return errNoConsult
 	}
-	next := *w
+	say := link.Answer{Consult: w.ID, Verb: verb}
+	c.stopped = nil
 	switch verb {
-	case "pause":
-		next.Paused, c.paused = true, w.ID
+	case "pause", "end", "refuse":
+		c.stopped = &say
+		if c.want_ = c.minusStopped(w); c.want_ == nil {
+			c.releaseAll()
+		}
 	case "resume":
-		c.mustTap, c.paused = false, ""
-	case "end", "refuse":
-		c.over = w.ID
+		c.mustTap = false
 	}
-	c.want_ = &next
-	if verb == "end" || verb == "refuse" {
-		c.want_ = nil
-	}
+	stops := c.stopped != nil
 	c.mu.Unlock()
 	c.nudge()
 	c.a.change()
-	if err := c.a.currentLink().Send(link.Message{Answer: &link.Answer{Consult: w.ID, Verb: verb}}); err != nil {
+	if err := c.a.currentLink().Send(link.Message{Answer: &say}); err != nil && !stops {
 		return fmt.Errorf("%w: %v", errNoLink, err)
 	}
-	return nil
+	return nil // what stops has stopped here; the hub hears of it when the link is back
 }
 
 // view is what the nurse sees.
@@ -439,60 +388,5 @@ func (c *consults) samples(s device.Samples) {
 	c.mu.Unlock()
 	if live {
 		c.a.currentLink().Send(link.Message{Samples: &s})
-	}
-}
-
-// axes is what is known of a camera's axes.
-func (c *consults) axes(name string) []device.Axis {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.known[name]
-}
-
-// readAgain asks for a camera's axes to be read: they are moving.
-func (c *consults) readAgain(name string) {
-	select {
-	case c.axesC <- name:
-	default:
-	}
-}
-
-// readAxes keeps the axes known without ever making a screen wait for a motor.
-func (c *consults) readAxes(ctx context.Context) {
-	read := func(name string) {
-		dev, ok := c.a.sup.Steerable(name)
-		if !ok {
-			return
-		}
-		ctx, cancel := context.WithTimeout(ctx, time.Second)
-		defer cancel()
-		axes, err := dev.Axes(ctx)
-		c.mu.Lock()
-		same := err == nil && slices.Equal(axes, c.known[name])
-		if err == nil {
-			c.known[name] = axes
-		} else {
-			delete(c.known, name)
-		}
-		c.mu.Unlock()
-		if !same {
-			c.a.change()
-		}
-	}
-	all := func() {
-		for name := range c.shells {
-			read(name)
-		}
-	}
-	all()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case name := <-c.axesC:
-			read(name)
-		case <-c.a.clock.After(2 * time.Second):
-			all()
-		}
 	}
 }
