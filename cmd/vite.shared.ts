@@ -29,7 +29,7 @@ export function screen(root: string, galleryOut: string, backend: string) {
         outDir,
         emptyOutDir: gallery,
         target: ["es2022"],
-        assetsInlineLimit: 0, // the pages' policy allows no data: addresses
+        assetsInlineLimit: 0, // scripts and styles come from the page itself, by its policy
         modulePreload: { polyfill: false },
         rollupOptions: { input: join(root, gallery ? "gallery.html" : "index.html") },
       },

@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 
 const cmd = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const types = { ".html": "text/html", ".js": "text/javascript", ".css": "text/css" };
-const policy = "default-src 'self'; img-src 'self' blob:; connect-src 'self'; style-src 'self'"; // the pages must work under it
+const policy = "default-src 'self'; img-src 'self' blob: data:; connect-src 'self'; style-src 'self'"; // the pages must work under it
 
 async function serve(dist, extra = () => false) {
   const server = createServer(async (req, res) => {
@@ -127,7 +127,7 @@ async function bedside(browser) {
     consult: { id: "c1", by: "Dr Mensah", phase: "live", since: now(), watchers: ["Dr Mensah"] },
     leases: [{ instrument: "otoscope", holder: "u1", holder_name: "Dr Mensah", epoch: 1, until: new Date(Date.now() + 60e3).toISOString(), taken_back: false }],
   });
-  await seen("strip-who", "Dr Mensah sees and hears");
+  await seen("strip-who", "Dr Mensah sees the picture");
   for (const task of ["patient", "instruments", "items", "help"]) {
     await t(`task-${task}`).click();
     await t("btn-pause").waitFor();

@@ -15,7 +15,7 @@ describe("vitals", () => {
     ["a value without text", meter({ readings: [reading({ text: "" })] }), "---", "not-yet"],
     ["a settling instrument", meter({ health: { state: "settling", reason: "not-yet" } }), "---", "not-yet"],
     ["an unplugged instrument with its last value", meter({ health: { state: "absent", reason: "unplugged" } }), "---", "unplugged"],
-    ["a faulty instrument without a reason", meter({ health: { state: "faulty" } }), "---", "faulty"],
+    ["a faulty instrument without a reason", meter({ health: { state: "faulty" } }), "---", "no-data"],
     ["a stale value", meter({ readings: [reading({ stale: true })] }), "37.0", "stale"],
   ])("%s", (_, i, text, reason) => {
     const [v] = vitals([i]);

@@ -32,9 +32,9 @@ function vital(i: Instrument, quantity: string, unit: string, r: Reading | undef
   const v: Vital = { instrument: i.name, kind: i.kind, quantity, unit, text: noNumber, twin: i.twin };
   if (r?.site) v.site = r.site;
   if (r?.side) v.side = r.side;
-  if (i.health.state === "absent" || i.health.state === "faulty") return { ...v, reason: i.health.reason ?? i.health.state };
+  if (i.health.state === "absent" || i.health.state === "faulty") return { ...v, reason: i.health.reason ?? "no-data" };
   if (!r) return { ...v, reason: i.health.reason ?? "not-yet" };
-  if (r.absent) return { ...v, reason: r.absent };
+  if (r.absent) return { ...v, reason: (r.absent === "not-yet" && i.health.reason) || r.absent }; // why not yet, when it is known
   if (r.text === "") return { ...v, reason: "not-yet" };
   if (r.stale) return { ...v, text: r.text, reason: "stale", oldSince: r.at };
   if (i.health.state === "settling") return { ...v, reason: i.health.reason ?? "not-yet" };

@@ -25,6 +25,11 @@ export function Vitals(p: { instruments: Instrument[] }) {
                   ? `${w.code("instrument.name.", v.instrument)}: ${w.code("reason.", v.reason)}`
                   : ""}
             </span>
+            {v.twin && (
+              <span>
+                <span class="twin">{w.t("word.twin")}</span>
+              </span>
+            )}
           </li>
         ))}
       </ul>

@@ -1,6 +1,6 @@
 // Waveforms and trends, drawn by uPlot in the page's own neutral ink.
 
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import type { Band } from "./readings.ts";
@@ -10,10 +10,28 @@ function ink(el: Element, name: string): string {
   return getComputedStyle(el).getPropertyValue(name).trim();
 }
 
+/** Counts up when the page turns light or dark: a canvas does not follow by itself. */
+function useLooks(): number {
+  const [n, set] = useState(0);
+  useEffect(() => {
+    const turned = (): void => set((x) => x + 1);
+    const device = matchMedia("(prefers-color-scheme: dark)");
+    const chosen = new MutationObserver(turned);
+    chosen.observe(document.documentElement, { attributeFilter: ["data-theme"] });
+    device.addEventListener("change", turned);
+    return () => {
+      chosen.disconnect();
+      device.removeEventListener("change", turned);
+    };
+  }, []);
+  return n;
+}
+
 /** Draws what `make` gives into a box that keeps its size; returns where. */
 function usePlot(make: (el: HTMLElement, width: number, height: number) => uPlot, deps: unknown[]) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot>();
+  const looks = useLooks();
   useEffect(() => {
     const el = box.current;
     if (!el) return;
@@ -28,7 +46,7 @@ function usePlot(make: (el: HTMLElement, width: number, height: number) => uPlot
       u.destroy();
       plot.current = undefined;
     };
-  }, deps);
+  }, [...deps, looks]);
   return { box, plot };
 }
 

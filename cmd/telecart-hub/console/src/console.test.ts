@@ -40,6 +40,7 @@ describe("states", () => {
     ["offline", cart({ state: "offline" }), "offline"],
     ["live", phase("live"), undefined],
   ])("stage: %s", (_, c, want) => expect(stageState(c, mensah)?.kind).toBe(want));
+  it("says that a cart calls, not that a consult goes on without me", () => expect(stageState(phase("calling", false), mensah)).toMatchObject({ what: "stage.calling" }));
   it("lets IT see no picture, and specialists no fleet", () => {
     expect(stageState(phase("live"), ingrid)?.kind).toBe("refused");
     expect(fleetState(mensah, [])?.kind).toBe("refused");

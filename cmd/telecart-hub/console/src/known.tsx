@@ -72,6 +72,11 @@ function KnownVitals(p: { hub: Hub; cart: ConsoleCart; encounter: ConsoleEncount
               <span class="why">
                 {v.oldSince ? w.t("vitals.stale", { age: w.ago(now - Date.parse(v.oldSince)) }) : v.reason ? w.code("reason.", v.reason) : ""}
               </span>
+              {v.twin && (
+                <span>
+                  <span class="twin">{w.t("word.twin")}</span>
+                </span>
+              )}
             </div>
             <div class="trend-box">
               {points.length > 1 && <Trend points={points} band={b} label={w.t("vitals.trend", { quantity })} />}
@@ -80,7 +85,7 @@ function KnownVitals(p: { hub: Hub; cart: ConsoleCart; encounter: ConsoleEncount
           </div>
         );
       })}
-      {oximeter && oximeter.health.state === "live" && (
+      {oximeter && oximeter.health.state === "live" && p.cart.consult?.phase === "live" && (
         <div class="wave-box">
           <LiveWave testid="wave-pleth" ring={p.hub.ring(p.cart.cart, oximeter.name, "pleth")} label={w.t("wave.title", { quantity: w.t("quantity.pleth"), instrument: w.code("instrument.name.", oximeter.name) })} />
         </div>

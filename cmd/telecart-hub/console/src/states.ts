@@ -34,6 +34,7 @@ export function stageState(c: ConsoleCart | undefined, me: Me): ViewState | unde
   if (c.state === "offline") return { kind: "offline", title: "stage.offline", works: "stage.works", since: c.since, shows: "nothing" };
   if (!k || k.phase === "ended") return { kind: "empty", what: c.encounter ? "stage.ready" : "known.empty", next: c.encounter ? "stage.offer.next" : "known.empty.next" };
   if (k.phase === "refused") return { kind: "refused", why: "stage.refused", who: "stage.refused.who" };
+  if (!k.mine && k.phase === "calling") return { kind: "empty", what: "stage.calling", next: "stage.calling.next" };
   if (!k.mine) return { kind: "empty", what: "stage.other", next: "stage.other.next" };
   switch (k.phase) {
     case "offered":

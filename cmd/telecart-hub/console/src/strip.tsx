@@ -1,5 +1,5 @@
-// The console's strip: always there, never covered. Whose encounter is in view, the cart's link and what it holds, who sees
-// and hears, this page's own connection, who is signed in.
+// The console's strip: always there, never covered. Whose encounter is in view, the cart's link and what it holds, who
+// sees, this page's own connection, who is signed in.
 
 import type { ConsoleCart, ConsoleEncounter } from "../../../ui/api.ts";
 import { usePage } from "../../../ui/base.tsx";
@@ -26,13 +26,17 @@ export function Strip(p: { seen: Seen; hub: Hub; cart: ConsoleCart | undefined; 
             <strong>{p.cart.cart}</strong>
             <span>{p.cart.state === "offline" ? w.t("worklist.offline", { time: w.time(p.cart.since) }) : w.t("link.up")}</span>
           </div>
-          <div class="cell" data-testid="strip-held" data-held={p.cart.held}>
-            <span>{p.cart.held > 0 ? w.t("worklist.held", { n: p.cart.held }) : ""}</span>
-            <span>{p.cart.battery_min === undefined ? "" : w.t("battery.left", { n: p.cart.battery_min })}</span>
-          </div>
+          {(p.cart.state !== "offline" || p.cart.held > 0) && (
+            <div class="cell" data-testid="strip-held" data-held={p.cart.held}>
+              <span>{p.cart.held > 0 ? w.t("worklist.held", { n: p.cart.held }) : w.t("held.nothing")}</span>
+              {p.cart.state !== "offline" && <span>{p.cart.battery_min === undefined ? w.t("battery.mains") : w.t("battery.left", { n: p.cart.battery_min })}</span>}
+            </div>
+          )}
           <div class="cell" data-testid="strip-who">
             <span>
-              {p.cart.consult?.phase === "paused"
+              {lost
+                ? w.t("who.unknown")
+                : p.cart.consult?.phase === "paused"
                 ? w.t("who.paused")
                 : watchers.length === 0
                   ? w.t("who.none")

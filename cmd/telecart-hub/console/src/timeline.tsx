@@ -3,7 +3,7 @@
 
 import type { ConsoleCart, ConsoleEncounter, ConsoleItem } from "../../../ui/api.ts";
 import { useWords } from "../../../ui/base.tsx";
-import type { Key, Words } from "../../../ui/strings/words.ts";
+import type { Words } from "../../../ui/strings/words.ts";
 
 const opened = new Set<ConsoleItem["kind"]>(["still", "clip", "waveform"]);
 
@@ -28,10 +28,19 @@ export function itemWords(w: Words, i: ConsoleItem): string {
   return parts.join(", ");
 }
 
+/** "nurse" is the bedside, which has no accounts; anything else is an account's name. */
+function byWhom(w: Words, by: string): string {
+  const key = `console.role.${by}`;
+  return w.has(key) ? w.t(key) : by;
+}
+
 export function Timeline(p: { cart: ConsoleCart; encounter: ConsoleEncounter; open: string | undefined; onOpen(i: ConsoleItem): void }) {
   const w = useWords();
   const items = [...p.encounter.items].sort((a, b) => b.number - a.number);
-  const numberOf = (id: string): number | string => p.encounter.items.find((i) => i.id === id)?.number ?? "";
+  const meant = (id: string): { what: string; time: string } => {
+    const i = p.encounter.items.find((x) => x.id === id);
+    return i ? { what: itemWords(w, i), time: w.time(i.at) } : { what: "", time: "" };
+  };
   return (
     <section class="timeline" aria-label={w.t("known.timeline")} id="timeline" tabIndex={-1}>
       <h3>{w.t("known.timeline")}</h3>
@@ -44,7 +53,7 @@ export function Timeline(p: { cart: ConsoleCart; encounter: ConsoleEncounter; op
       {items.length === 0 && <p class="muted">{w.t("known.timeline.empty")}</p>}
       <ol data-testid="timeline">
         {items.map((i) => (
-          <li key={i.id} data-testid="item" data-item={i.id} data-kind={i.kind} data-corrected={i.corrected !== undefined} class={i.corrected ? "corrected" : ""}>
+          <li key={i.id} data-testid="item" data-item={i.id} data-kind={i.kind} data-corrected={i.corrected !== undefined} class={i.corrected && i.corrected.reason !== "wrong-side" ? "corrected" : ""}>
             <span class="num when">{w.time(i.at)}</span>
             <div class="grow">
               <p>
@@ -52,7 +61,7 @@ export function Timeline(p: { cart: ConsoleCart; encounter: ConsoleEncounter; op
                 <span class="what">{itemWords(w, i)}</span>
               </p>
               {i.note && <p class="note">{i.note}</p>}
-              {i.correction && <p>{w.t("known.corrects", { n: numberOf(i.correction.item), reason: w.code("correct.", i.correction.reason) })}</p>}
+              {i.correction && <p>{w.t("known.corrects", { ...meant(i.correction.item), reason: w.code("correct.", i.correction.reason) })}</p>}
               {i.corrected && (
                 <p class="correction">
                   {w.t("known.corrected", { reason: w.code("correct.", i.corrected.reason) })}
@@ -62,7 +71,7 @@ export function Timeline(p: { cart: ConsoleCart; encounter: ConsoleEncounter; op
               )}
               <p class="muted">
                 {w.t("known.here", { n: i.receipt.sequence })}
-                {i.by && `, ${w.t("known.by", { name: w.code("console.role." as Key, i.by) })}`}
+                {i.by && `, ${w.t("known.by", { name: byWhom(w, i.by) })}`}
               </p>
             </div>
             {opened.has(i.kind) && (

@@ -68,7 +68,7 @@ function Row(p: { c: ConsoleCart; me: Me; selected: string | undefined; onSelect
             {c.calling.reason && <span>{c.calling.reason}</span>}
           </span>
         )}
-        {c.consult?.mine && c.consult.phase !== "ended" && <span class="line">{w.t("worklist.mine")}</span>}
+        {c.consult?.mine && c.consult.phase !== "ended" && c.consult.phase !== "refused" && <span class="line">{w.t("worklist.mine")}</span>}
         {c.held > 0 && <span class="line muted">{w.t("worklist.held", { n: c.held })}</span>}
       </button>
       {next && (selected || c.calling) && (

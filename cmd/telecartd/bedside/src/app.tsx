@@ -4,6 +4,7 @@ import { useCallback, useEffect, useState } from "preact/hooks";
 import { useCommand, useEscape, useNow, useWords } from "../../../ui/base.tsx";
 import { Button, ProblemLine, StateView } from "../../../ui/components.tsx";
 import { aged } from "../../../ui/readings.ts";
+import type { Words } from "../../../ui/strings/words.ts";
 import type { ViewState } from "../../../ui/viewstate.ts";
 import { problem } from "../../../ui/socket.ts";
 import { listenForScans } from "../../../ui/wedge.ts";
@@ -68,8 +69,8 @@ export function App(p: { seen: Seen; cart: Cart; start?: Task; forced?: ViewStat
     <div class="screen" data-task={task}>
       <Strip seen={p.seen} />
       <div class="bars">
-        {s && <CallBar s={s} cart={p.cart} />}
-        {s && !page && <Banner s={s} cart={p.cart} seen={p.seen} problem={scan.problem} onProblem={scan.clear} onClaim={task === "claim" ? undefined : () => go("claim")} />}
+        {s && p.seen.phase === "open" && <CallBar s={s} cart={p.cart} />}
+        {s && !page && (!s.alert || p.seen.phase === "lost") && <Banner s={s} cart={p.cart} seen={p.seen} problem={scan.problem} onProblem={scan.clear} onClaim={task === "claim" ? undefined : () => go("claim")} />}
       </div>
       <main class="main">
         {page || !s ? (
@@ -89,6 +90,15 @@ export function App(p: { seen: Seen; cart: Cart; start?: Task; forced?: ViewStat
       </nav>
     </div>
   );
+}
+
+// A link that is only cut needs nobody: the strip says it, and it comes back by itself.
+const alone = ["no-answer", "never-connected", "busy"];
+
+/** Why there is no link: the link's own words, or those of what the hub refused. */
+function linkReason(w: Words, code: string): string {
+  const key = `link.reason.${code}`;
+  return w.has(key) ? w.t(key) : w.code("problem.", code);
 }
 
 /** At most one thing at a time, in words; it pushes the task down and covers nothing. */
@@ -119,13 +129,15 @@ function Banner(p: { s: BedsideState; cart: Cart; seen: Seen; problem: ReturnTyp
   }
   const notice = p.s.notices[0];
   if (notice) {
-    const key = `notice.${notice.code}`;
+    const key = `notice.${notice.code}${notice.code === "name-alert" && !notice.with?.["name"] ? ".unnamed" : ""}`;
+    const born = notice.with?.["birth_date"];
+    const params = { cart: p.s.cart, ...notice.with, ...(born && { birth_date: w.date(born) }) };
     return (
       <div class="bar" role="status" data-testid="notice" data-code={notice.code}>
         <p class="grow">
           {p.s.notices.length > 1 && <span class="muted">{w.t("notice.count", { n: 1, of: p.s.notices.length })} </span>}
           {notice.code === "name-alert" && <strong>{w.t("name-alert.title")}. </strong>}
-          {w.has(key) ? w.t(key, notice.with) : w.t("notice.other", { code: w.code("", notice.code) })}
+          {w.has(key) ? w.t(key, params) : w.t("notice.other", { code: w.code("", notice.code) })}
         </p>
         <Button testid="btn-dismiss" off={cmd.busy} onPress={() => void cmd.run(() => p.cart.command("dismiss", { notice: notice.id }))}>
           {w.t("notice.dismiss")}
@@ -139,6 +151,16 @@ function Banner(p: { s: BedsideState; cart: Cart; seen: Seen; problem: ReturnTyp
         <p>
           <strong>{w.t("restored.title")} </strong>
           {w.t("restored.what", { counts: countWords(w, p.s.held_by_kind) })}
+        </p>
+      </div>
+    );
+  }
+  if (p.s.link.state === "down" && p.s.link.reason && !alone.includes(p.s.link.reason)) {
+    return (
+      <div class="bar" role="status" data-testid="banner-link" data-code={p.s.link.reason}>
+        <p>
+          <strong>{w.t("link.down")} </strong>
+          {linkReason(w, p.s.link.reason)}
         </p>
       </div>
     );

@@ -1,4 +1,4 @@
-// Call: a consult goes live only after a touch here. Who sees and hears, who steers; pause, take back and end are always
+// Call: a consult goes live only after a touch here. Who sees, who steers; pause, take back and end are always
 // one touch away (CallBar, on every screen).
 
 import { useState } from "preact/hooks";
@@ -17,7 +17,12 @@ function held(s: BedsideState): Lease[] {
   return s.leases.filter((l) => l.holder && !l.taken_back);
 }
 
-function phaseWords(w: Words, c: BedsideState["consult"]): string {
+export function phaseWords(w: Words, s: BedsideState): string {
+  const c = s.consult;
+  if (c && c.phase !== "calling" && s.link.state !== "up") {
+    const cut = w.t("call.cut", { name: c.by, time: w.time(s.link.since) });
+    return c.phase === "paused" ? `${w.t("call.paused")} ${cut}` : cut;
+  }
   switch (c?.phase) {
     case "offered":
       return w.t("call.offered", { name: c.by });
@@ -88,6 +93,7 @@ export function CallView(p: ViewProps) {
       </div>
     );
   }
+  const leases = c.phase === "offered" ? [] : p.s.leases;
   return (
     <div class="task-view" data-testid="view-call" data-phase={c.phase}>
       <div class="col grow">
@@ -95,14 +101,14 @@ export function CallView(p: ViewProps) {
       </div>
       <Scroller class="side">
         <h1>
-          {phaseWords(w, c)}
+          {phaseWords(w, p.s)}
         </h1>
-        {c.phase === "live" && (
+        {c.phase === "live" && p.s.link.state === "up" && (
           <p class="lead" data-testid="call-who">
             {whoWords(w, p.s)}
           </p>
         )}
-        {c.error && (
+        {c.error && p.s.link.state === "up" && (
           <p class="problem" data-testid="call-error">
             {w.code("problem.", c.error)}
           </p>
@@ -118,8 +124,8 @@ export function CallView(p: ViewProps) {
             onSure={() => run("answer", { answer: "end" })}
           />
         )}
-        {p.s.leases.length > 0 && <h2>{w.t("lease.title")}</h2>}
-        {p.s.leases.map((l) => {
+        {leases.length > 0 && <h2>{w.t("lease.title")}</h2>}
+        {leases.map((l) => {
           const instrument = w.code("instrument.name.", l.instrument);
           const taken = l.taken_back;
           return (
@@ -131,7 +137,7 @@ export function CallView(p: ViewProps) {
                 </Button>
               ) : (
                 <Button testid={`btn-lease-take-back-${l.instrument}`} look={l.holder ? "primary" : "plain"} off={cmd.busy} onPress={() => run("take-back", { instrument: l.instrument })}>
-                  {w.t("lease.take-back")}
+                  {l.holder ? w.t("lease.take-back") : w.t("lease.hold")}
                 </Button>
               )}
             </div>
@@ -142,7 +148,10 @@ export function CallView(p: ViewProps) {
   );
 }
 
-/** On every screen while somebody asks, sees, hears or steers: one touch answers, pauses or takes back. */
+// What only the link can carry out; pausing and ending count at once, here.
+const needsLink = ["accept", "resume"];
+
+/** On every screen while somebody asks, sees or steers: one touch answers, pauses or takes back. */
 export function CallBar(p: { s: BedsideState; cart: Cart }) {
   const w = useWords();
   const cmd = useCommand();
@@ -151,14 +160,14 @@ export function CallBar(p: { s: BedsideState; cart: Cart }) {
   if ((!c || c.phase === "calling") && steering.length === 0) return null;
   const run = (verb: string, args: Record<string, unknown>): void => void cmd.run(() => p.cart.command(verb, args));
   const answer = (verb: "accept" | "refuse" | "pause" | "resume" | "end", text: string, look: "primary" | "plain") => (
-    <Button key={verb} testid={`btn-${verb}`} look={look} off={cmd.busy} onPress={() => run("answer", { answer: verb })}>
+    <Button key={verb} testid={`btn-${verb}`} look={look} off={cmd.busy || (needsLink.includes(verb) && p.s.link.state !== "up")} onPress={() => run("answer", { answer: verb })}>
       {text}
     </Button>
   );
   return (
     <div class="bar call-bar" data-testid="call-bar" data-phase={c?.phase ?? ""}>
       <p class="grow">
-        {[phaseWords(w, c), ...steering.map((l) => w.t("lease.holder", { name: l.holder_name ?? l.holder ?? "", instrument: w.code("instrument.name.", l.instrument) }))]
+        {[phaseWords(w, p.s), ...steering.map((l) => w.t("lease.holder", { name: l.holder_name ?? l.holder ?? "", instrument: w.code("instrument.name.", l.instrument) }))]
           .filter(Boolean)
           .join(" · ")}
       </p>

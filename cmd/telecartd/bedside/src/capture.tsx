@@ -31,7 +31,7 @@ export function CaptureView(p: ViewProps) {
   const [measured, setMeasured] = useState<string>();
   const [note, setNote] = useState("");
   const [taken, setTaken] = useState<Taken>();
-  const [done, setDone] = useState<string>();
+  const [done, setDone] = useState<{ text: string }>(); // a new one each time: the same words said again stay as long again
   const [recording, setRecording] = useState(0);
   const back = (): void => {
     setPanel("where");
@@ -56,7 +56,7 @@ export function CaptureView(p: ViewProps) {
   const meter = meters.find((i) => i.name === measured) ?? meters[0];
   const oximeter = p.s.instruments.find((i) => i.kind === "oximeter");
   const where = { ...(side && { side }), ...(site && { site }) };
-  const said = (): void => setDone(w.t("capture.saved", { time: w.time(new Date().toISOString()) }));
+  const said = (): void => setDone({ text: w.t("capture.saved", { time: w.time(new Date().toISOString()) }) });
 
   const still = (s: Side, at: string): void =>
     void cmd.run(async () => {
@@ -186,14 +186,12 @@ export function CaptureView(p: ViewProps) {
         <ProblemLine problem={cmd.problem} />
         {done && (
           <p class="done" role="status" data-testid="saved">
-            {done}
+            {done.text}
           </p>
         )}
         {taken ? (
           <div class="col" data-testid="taken" data-item={taken.item}>
             <h2>{w.t("capture.saved", { time: w.time(taken.at) })}</h2>
-            <Still cart={p.cart} item={taken.item} at={taken.at} />
-            <p>{[w.t(`side.${taken.side}`), w.t(`site.${taken.site}` as Key)].join(", ")}</p>
             <div class="row">
               <Button testid="btn-keep" class="grow" onPress={back}>
                 {w.t("capture.keep")}
@@ -202,6 +200,8 @@ export function CaptureView(p: ViewProps) {
                 {w.t("capture.retake")}
               </Button>
             </div>
+            <Still cart={p.cart} item={taken.item} at={taken.at} />
+            <p>{[taken.side && w.t(`side.${taken.side}`), taken.site && w.t(`site.${taken.site}` as Key)].filter(Boolean).join(", ") || w.t("side.")}</p>
             <p class="muted">{w.t("capture.retake.what")}</p>
           </div>
         ) : panel === "clip" ? (
@@ -230,6 +230,11 @@ export function CaptureView(p: ViewProps) {
               }}
               options={meters.map((m) => ({ value: m.name, text: instrumentName(w, m) }))}
             />
+            {meter.twin && (
+              <p>
+                <span class="twin">{w.t("word.twin")}</span>
+              </p>
+            )}
             <p class="measure-values num" data-testid="measure-values">
               {vitals([meter]).map((v) => `${w.code("quantity.", v.quantity)} ${v.text}${v.reason ? ` (${w.code("reason.", v.reason)})` : ` ${w.code("unit.", v.unit)}`}`).join("  ·  ")}
             </p>

@@ -80,7 +80,7 @@ export function state(over: Partial<BedsideState> = {}): BedsideState {
 export const held: Partial<BedsideState> = {
   held: 3,
   held_by_kind: { still: 1, waveform: 1, note: 1 },
-  link: { state: "down", since: ago(480), reason: "no-route" },
+  link: { state: "down", since: ago(480), reason: "no-answer" },
 };
 
 export const live: Partial<BedsideState> = {

@@ -16,6 +16,7 @@ import type { Task } from "./view.ts";
 interface Scene { seen: Seen; start?: Task; forced?: ViewState; pictures?: "moving" | "frozen" | "none"; press?: string[] }
 
 const open = (over = {}): Seen => ({ phase: "open", state: state(over) });
+const alike = [{ id: "n1", code: "name-alert", with: { name: "Amina Okafur", birth_date: "2018-11-02", id: "MRN-47115" } }];
 const noPatient = { patient: undefined };
 const nobody = { patient: undefined, encounter: undefined, items: [] };
 
@@ -47,12 +48,13 @@ const scenes: Record<string, Scene> = {
   "patient-type": { seen: open(nobody), press: ["btn-type-code"] },
   "patient-two": { seen: open(nobody), press: ["btn-two-identifiers"] },
   "patient-close": { seen: open(), start: "patient", press: ["btn-close"] },
-  "patient-name-alert": { seen: open({ notices: [{ id: "n1", code: "name-alert", with: { name: "Amina Okafur", birth_date: "2018-11-02", id: "4711-555" } }] }), start: "patient" },
+  "patient-name-alert": { seen: open({ notices: alike }), start: "patient" },
   "patient-restored": { seen: open({ ...noPatient, ...held, held: 6, held_by_kind: { still: 3, reading: 2, note: 1 }, encounter: { id: "e1", opened: ago(900), bound: true, restored: true } }), start: "patient" },
   stop: { seen: open({ alert: { code: "different-wristband", current: amina, scanned: { id: "4711-923", name: "Kwame Asante", birth_date: "1951-11-02" } } }) },
   "stop-sure": { seen: open({ alert: { code: "different-wristband", current: amina, scanned: { id: "4711-923", name: "Kwame Asante", birth_date: "1951-11-02" } } }), press: ["btn-alert-close"] },
+  "stop-sure-call": { seen: open({ ...live, leases: [], notices: alike, alert: { code: "different-wristband", current: amina, scanned: { id: "4711-923", name: "Kwame Asante", birth_date: "1951-11-02" } } }), press: ["btn-alert-close"] },
   "instruments-live": { seen: open(), start: "instruments" },
-  "instruments-frozen": { seen: open({ instruments: [{ ...otoscope, health: { state: "faulty", reason: "no-frames" } }, oximeter("no-finger"), thermometer("stale")], ...held }), start: "instruments", pictures: "frozen" },
+  "instruments-frozen": { seen: open({ instruments: [{ ...otoscope, health: { state: "faulty", reason: "no-pictures" } }, oximeter("no-finger"), thermometer("stale")], ...held }), start: "instruments", pictures: "frozen" },
   "instruments-no-camera": { seen: open({ instruments: [oximeter("no-finger"), thermometer("absent")] }), start: "instruments" },
   "capture-ready": { seen: open(held), start: "capture" },
   "capture-clip": { seen: open(), start: "capture", press: ["btn-clip"] },
@@ -75,7 +77,11 @@ const scenes: Record<string, Scene> = {
   "call-continue": { seen: open({ ...live, leases: [], consult: { ...live.consult!, phase: "waiting-continue" } }), start: "call" },
   "claim-code": { seen: open({ ...nobody, link: { state: "not-enrolled", since: ago(60) }, hub: "" }) },
   help: { seen: open(), start: "help" },
-  "notice-disk": { seen: open({ disk_percent: 91, notices: [{ id: "n1", code: "disk-full", with: { percent: "91" } }, { id: "n2", code: "clock-untrusted" }] }), start: "capture" },
+  "call-cut": { seen: open({ ...held, ...live }), start: "call" },
+  "call-cut-capture": { seen: open({ ...held, ...live, leases: [], notices: alike }), start: "capture" },
+  "call-cut-note": { seen: open({ ...held, ...live, leases: [], notices: alike }), start: "capture", press: ["btn-note"] },
+  "link-refused": { seen: open({ link: { state: "down", since: ago(480), reason: "certificate-revoked" } }), start: "patient" },
+  notices: { seen: open({ disk_percent: 91, notices: [{ id: "n1", code: "ledger-fork" }, { id: "n2", code: "encounter-split" }] }), start: "capture" },
 };
 
 async function press(names: string[]): Promise<void> {

@@ -14,16 +14,20 @@ export function InstrumentsView(p: ViewProps) {
   if (state) return <StateView state={state} />;
   const cameras = p.s.instruments.filter((i) => i.kind === "camera");
   const oximeter = p.s.instruments.find((i) => i.kind === "oximeter");
+  const waveTitle = oximeter ? w.t("wave.title", { quantity: w.t("quantity.pleth"), instrument: instrumentName(w, oximeter) }) : "";
   return (
     <div class="task-view" data-testid="view-instruments">
       <div class="col grow">
         <Picture cart={p.cart} cameras={cameras} camera={p.camera} onCamera={p.onCamera} />
         {oximeter && oximeter.health.state === "live" && (
           <div class="wave-box">
+            <small>
+              {waveTitle} {oximeter.twin && <span class="twin">{w.t("word.twin")}</span>}
+            </small>
             <LiveWave
               testid="wave-pleth"
               ring={p.cart.ring(oximeter.name, "pleth")}
-              label={w.t("wave.title", { quantity: w.t("quantity.pleth"), instrument: instrumentName(w, oximeter) })}
+              label={waveTitle}
             />
           </div>
         )}
@@ -35,7 +39,7 @@ export function InstrumentsView(p: ViewProps) {
             <li key={i.name} data-testid={`instrument-${i.name}`} data-state={i.health.state}>
               <strong>{instrumentName(w, i)}</strong>
               <span>
-                {i.health.state === "live" ? w.t("health.live") : `${w.t(`health.${i.health.state}`)}${i.health.reason ? `: ${w.code("reason.", i.health.reason)}` : ""}`}
+                {`${w.t(`health.${i.health.state}`)}${i.health.reason ? `: ${w.code("reason.", i.health.reason)}` : ""}`}
               </span>
               {i.twin && <span class="twin">{w.t("word.twin")}</span>}
             </li>

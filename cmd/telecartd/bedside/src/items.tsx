@@ -3,7 +3,7 @@
 import { useState } from "preact/hooks";
 import type { BedsideItem } from "../../../ui/api.ts";
 import { useCommand, useEscape, useWords } from "../../../ui/base.tsx";
-import { Button, Choice, Confirm, ProblemLine, Scroller, StateView } from "../../../ui/components.tsx";
+import { Button, Choice, ProblemLine, Scroller, StateView } from "../../../ui/components.tsx";
 import type { Words } from "../../../ui/strings/words.ts";
 import { Review } from "./review.tsx";
 import { viewState } from "./states.ts";
@@ -100,7 +100,7 @@ export function ItemsView(p: ViewProps) {
             <Choice<Reason>
               label={w.t("items.correct.why")}
               testid="reason"
-              columns={1}
+              columns={3}
               value={reason}
               onChoose={setReason}
               options={(["wrong-patient", "wrong-side", "entered-in-error"] as const).map((v) => ({ value: v, text: w.t(`correct.${v}`) }))}
@@ -120,21 +120,21 @@ export function ItemsView(p: ViewProps) {
               <Button testid="btn-back" onPress={back}>
                 {w.t("word.back")}
               </Button>
-              <Confirm
+              <Button
                 testid="btn-correct-save"
-                text={w.t("items.correct")}
-                what={w.t("items.correct.what")}
-                sure={w.t("items.correct.sure")}
                 look="primary"
                 off={cmd.busy || !ready}
-                onSure={() =>
+                onPress={() =>
                   void cmd.run(async () => {
                     await p.cart.command("correct", { item: item.id, reason, ...(reason === "wrong-side" && { side }) });
                     back();
                   })
                 }
-              />
+              >
+                {w.t("items.correct")}
+              </Button>
             </div>
+            <p class="muted">{w.t("items.correct.what")}</p>
             <ProblemLine problem={cmd.problem} />
           </>
         ) : (

@@ -1,12 +1,18 @@
 // Patient: who it is. A scan does it on any screen; typing is the second way, two identifiers the third.
 
 import { useState } from "preact/hooks";
+import type { Kind } from "../../../ui/api.ts";
 import { useCommand, useWords } from "../../../ui/base.tsx";
 import { Button, Confirm, ProblemLine, StateView } from "../../../ui/components.tsx";
 import { viewState } from "./states.ts";
 import { patientWords } from "./strip.tsx";
 import { Typing } from "./typing.tsx";
 import type { ViewProps } from "./view.ts";
+
+/** What was observed of the patient, and not said about the encounter. */
+function observed(k: Kind): boolean {
+  return k !== "event" && k !== "binding" && k !== "correction";
+}
 
 const birthDate = /^\d{4}-\d\d-\d\d$/;
 
@@ -19,7 +25,10 @@ export function PatientView(p: ViewProps) {
   const [birth, setBirth] = useState("");
   const forced = p.forced ?? viewState("patient", p.s);
   if (forced) return <StateView state={forced} />;
-  const back = (): void => setTyping(undefined);
+  const back = (): void => {
+    setTyping(undefined);
+    cmd.clear();
+  };
   const send = (verb: string, args: Record<string, unknown>): void =>
     void cmd.run(async () => {
       await p.cart.command(verb, args);
@@ -85,7 +94,7 @@ export function PatientView(p: ViewProps) {
         )}
         {e && (
           <p class="muted">
-            {w.t("patient.open.since", { time: w.time(e.opened) })}. {w.t("patient.items", { n: p.s.items.length })}.
+            {w.t("patient.open.since", { time: w.time(e.opened) })}. {w.t(e.restored ? "patient.items.restored" : "patient.items", { n: p.s.items.filter((i) => observed(i.kind)).length })}.
           </p>
         )}
         <ProblemLine problem={cmd.problem} />

@@ -71,7 +71,7 @@ export function Picture(p: { cart: Cart; cameras: Instrument[]; camera: Instrume
           <strong>{label}</strong>
           <span data-testid="picture-age">
             {state === "live" ? w.t("picture.live") : state === "frozen" ? w.t("picture.frozen", { age: w.ago(age) }) : w.t("picture.none")}
-            {p.camera.health.state !== "live" && `. ${w.code("reason.", p.camera.health.reason ?? p.camera.health.state)}`}
+            {p.camera.health.state !== "live" && `. ${w.code("reason.", p.camera.health.reason ?? "no-data")}`}
           </span>
           {p.camera.twin && <span class="twin">{w.t("word.twin")}</span>}
         </span>

@@ -71,7 +71,7 @@ export function Review(p: { cart: Cart; item: BedsideItem }) {
   if (i.kind === "reading") {
     return (
       <p class="big num">
-        {w.code("quantity.", i.quantity ?? "")} {i.text} {w.code("unit.", i.unit ?? "")}
+        {i.text} {w.code("unit.", i.unit ?? "")}
       </p>
     );
   }

@@ -1,6 +1,7 @@
 import { expect, it } from "vitest";
 import { makeWords } from "../../../ui/strings/words.ts";
 import { held, live, state } from "./fixtures.ts";
+import { phaseWords } from "./call.tsx";
 import { countWords, sealedBefore } from "./items.tsx";
 import { samples } from "./review.tsx";
 import { pageState, type View, viewState } from "./states.ts";
@@ -42,10 +43,19 @@ it("says what is held and what was sent", () => {
   expect(countWords(w, { still: 3, reading: 1, note: 0 })).toBe("3 pictures and 1 reading");
 });
 
-it("says who sees and hears only while they do", () => {
-  expect(whoWords(w, state(live))).toBe("Dr Mensah and Dr Lindqvist see and hear");
-  expect(whoWords(w, state({ consult: { ...live.consult!, phase: "offered" } }))).toBe("Nobody sees or hears");
-  expect(whoWords(w, state({ consult: { ...live.consult!, phase: "paused" } }))).toBe("Paused: nobody sees or hears");
+it("says who sees only while they do", () => {
+  expect(whoWords(w, state(live))).toBe("Dr Mensah and Dr Lindqvist see the picture");
+  expect(whoWords(w, state({ consult: { ...live.consult!, phase: "offered" } }))).toBe("Nobody sees the picture");
+  expect(whoWords(w, state({ consult: { ...live.consult!, phase: "paused" } }))).toBe("Paused: nobody sees the picture");
+});
+
+it("claims nothing about who sees, and says so in the call, while there is no link", () => {
+  const cut = state({ ...live, link: { state: "down", since: "2026-01-01T23:59:00", reason: "no-answer" } });
+  expect(whoWords(w, cut)).toBe("No link to Dr Mensah and Dr Lindqvist");
+  expect(phaseWords(w, cut)).toMatch(/^No link to Dr Mensah since .*23:59\. Go on; it comes back by itself\.$/);
+  expect(phaseWords(w, { ...cut, consult: { ...live.consult!, phase: "paused" } })).toMatch(/^Paused\. Nobody sees the picture\. No link to/);
+  expect(phaseWords(w, { ...cut, consult: { ...live.consult!, phase: "waiting-continue" } })).not.toContain("back. Continue");
+  expect(phaseWords(w, state(live))).toBe("In a call with Dr Mensah");
 });
 
 it("counts what is sealed from before a restart", () => {

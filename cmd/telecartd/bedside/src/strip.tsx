@@ -1,5 +1,5 @@
 // The strip: always there, always in the same place, never covered. Who the patient is, the link, what is held, the
-// battery, who sees and hears; each in words.
+// battery, who sees; each in words.
 
 import type { BedsideState } from "../../../ui/api.ts";
 import { useWords } from "../../../ui/base.tsx";
@@ -26,7 +26,7 @@ export function Strip({ seen }: { seen: Seen }) {
         {s && s.disk_percent >= 80 && <span>{w.t("disk.used", { n: s.disk_percent })}</span>}
       </div>
       <div class="cell who" data-testid="strip-who">
-        <span>{s ? whoWords(w, s) : ""}</span>
+        <span>{!s ? "" : cut ? w.t("who.unknown") : whoWords(w, s)}</span>
       </div>
     </header>
   );
@@ -89,6 +89,8 @@ export function whoWords(w: Words, s: BedsideState): string {
   if (s.consult?.phase === "paused") return w.t("who.paused");
   const watchers = s.consult?.phase === "live" ? s.consult.watchers : [];
   if (watchers.length === 0) return w.t("who.none");
+  // Control and pictures may break apart: without a link the cart can't know that nobody sees, nor that somebody does.
+  if (s.link.state !== "up") return w.t("who.cut", { names: w.list(watchers) });
   return w.t(watchers.length === 1 ? "who.one" : "who.some", { names: w.list(watchers) });
 }
 
