@@ -264,43 +264,6 @@ func fuller(a, b Patient) Patient {
 	return a
 }
 
-// NameAlert gives those of today's patients who could be mistaken for p: born on the same day, or with a like name.
-func NameAlert(p Patient, today []Patient) []Patient {
-	var out []Patient
-	for _, t := range today {
-		if Same(p, t) {
-			continue
-		}
-		a, b := fold(p.Name), fold(t.Name)
-		if p.BirthDate != "" && p.BirthDate == t.BirthDate || a != "" && b != "" && distance(a, b) <= 2 {
-			out = append(out, t)
-		}
-	}
-	return out
-}
-
-// distance is how many letters differ (Levenshtein).
-func distance(a, b string) int {
-	x, y := []rune(a), []rune(b)
-	row := make([]int, len(y)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range x {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range y {
-			cost := diagonal
-			if x[i] != y[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(y)]
-}
-
 // DefaultWristband is the format of a wristband's number where a site states no other. Its fixed length in front shows a code
 // that lost its beginning: half a number must never pass for somebody else's.
 const DefaultWristband = `[A-Z]{3}-[0-9]{4,12}`

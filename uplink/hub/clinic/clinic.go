@@ -320,7 +320,7 @@ func (s *Service) Observe(ctx context.Context, a Arrival) {
 	}
 	if c.patient != nil {
 		alike := slices.ContainsFunc(s.proj.seenSince(a.Book.Tenant, Practice(a.Book.Practice), nil, s.dayAgo()), func(p capture.Patient) bool {
-			return Alike(*c.patient, p)
+			return capture.Alike(*c.patient, p)
 		})
 		if alike {
 			s.tellCart(ctx, st, "name-alert", map[string]string{"encounter": c.where.id.String()})

@@ -375,7 +375,7 @@ func (s *Service) Encounter(tenant string, id ledger.ID) (e Encounter, alike []c
 	}
 	if e.Patient != nil {
 		for _, p := range s.proj.seenSince(tenant, Practice(e.Book.Practice), nil, s.dayAgo()) {
-			if Alike(*e.Patient, p) {
+			if capture.Alike(*e.Patient, p) {
 				alike = append(alike, p)
 			}
 		}

@@ -64,7 +64,7 @@ func chapters(id ledger.ID, sorted []Arrival, fixes map[ledger.Hash][]fix) []Enc
 		run := sorted[:n]
 		sorted = sorted[n:]
 		who := boundIn(run, fixes)
-		if len(out) == 0 || who != nil && out[len(out)-1].Patient != nil && who.ID != out[len(out)-1].Patient.ID {
+		if len(out) == 0 || who != nil && out[len(out)-1].Patient != nil && !capture.Same(*who, *out[len(out)-1].Patient) {
 			out = append(out, begin(id, run, out))
 		}
 		last := &out[len(out)-1]

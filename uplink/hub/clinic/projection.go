@@ -218,7 +218,7 @@ func (c *change) compare(before, now []Encounter) {
 	}
 	if last.Patient != nil && (was == nil || *was != *last.Patient) {
 		c.patient = last.Patient
-		c.rebound = was != nil && was.ID != last.Patient.ID
+		c.rebound = was != nil && !capture.Same(*was, *last.Patient)
 	}
 }
 
@@ -278,7 +278,7 @@ func (p *projection) seenSince(tenant string, practice Practice, carts map[strin
 		}
 		for _, e := range r.parts {
 			if e.Patient != nil {
-				seen[e.Patient.ID] = *e.Patient
+				seen[e.Patient.Key()] = *e.Patient
 			}
 		}
 	}
