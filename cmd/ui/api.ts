@@ -53,6 +53,7 @@ export interface BedsideItem {
   kind: Kind;
   at: string;
   instrument?: string;
+  twin?: boolean; // by a simulated instrument
   quantity?: string;
   text?: string; // of a reading
   unit?: string;
@@ -173,6 +174,7 @@ export interface ConsoleItem {
   arrived: string;
   by?: string;
   instrument?: string;
+  twin?: boolean; // by a simulated instrument
   reading?: Reading;
   waveform?: { quantity: string; unit: string; rate_hz: number; count: number };
   media?: { type: string; width?: number; height?: number; duration_ms?: number; frame_ms?: number[] };

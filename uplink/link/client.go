@@ -154,7 +154,7 @@ func (c *Client) Run(ctx context.Context) error {
 func (c *Client) set(s Status) {
 	c.mu.Lock()
 	same := c.status.Up == s.Up && c.status.Reason == s.Reason
-	if same {
+	if s.Up == c.status.Up { // another reason does not make the outage younger
 		s.Since = c.status.Since
 	}
 	c.status = s

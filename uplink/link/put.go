@@ -55,6 +55,9 @@ func (c *Client) deliver(ctx context.Context, store ledger.ID) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-c.items:
+			if err := c.postEntries(ctx); err != nil { // a fork may have been entered meanwhile
+				return err
+			}
 			for _, w := range d.wake {
 				nudge(w)
 			}
@@ -93,6 +96,7 @@ func (c *Client) postSome(ctx context.Context, box *outbox.Outbox, es []ledger.E
 	if p := readProblem(resp); p != nil {
 		return p
 	}
+	box.Posted(es)
 	return nil
 }
 

@@ -230,7 +230,7 @@ func (o *Outbox) load(ctx context.Context, n uint32) (x Index, damaged bool) {
 	o.segments[n] = s
 	for _, e := range x.Entries {
 		if e.Kind != ledger.Item {
-			o.plain = append(o.plain, e)
+			o.plain = append(o.plain, plainEntry{Entry: e, seg: n})
 		}
 	}
 	slices.SortFunc(x.Items, func(a, b IndexItem) int { return cmp.Compare(a.Entry.Number, b.Entry.Number) })
@@ -285,7 +285,6 @@ func (o *Outbox) Reconcile(ctx context.Context, hub ledger.Head) (forked bool, e
 	c := o.chain
 	disputed := false
 	if hub.Incarnation == c.Incarnation {
-		o.hubHas[hub.Incarnation] = hub.Number
 		switch {
 		case hub.Number >= c.Next:
 			disputed = true
@@ -307,11 +306,28 @@ func (o *Outbox) Reconcile(ctx context.Context, hub ledger.Head) (forked bool, e
 	return true, o.fork(ctx, hub.Hash)
 }
 
-// Entries are the ledger entries held that are no items.
+// Entries are the ledger entries held that are no items, and that the hub's present store does not have yet.
 func (o *Outbox) Entries() []ledger.Entry {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return slices.Clone(o.plain)
+	var out []ledger.Entry
+	for _, p := range o.plain {
+		if p.posted != o.store || o.store == (ledger.ID{}) {
+			out = append(out, p.Entry)
+		}
+	}
+	return out
+}
+
+// Posted says that the hub's present store has these entries now.
+func (o *Outbox) Posted(es []ledger.Entry) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.plain {
+		if slices.Contains(es, o.plain[i].Entry) {
+			o.plain[i].posted = o.store
+		}
+	}
 }
 
 // Stats is what the screens and metrics show.
@@ -381,9 +397,13 @@ func (o *Outbox) Retire() (n int, err error) {
 			busy[seg] = true
 		}
 	}
+	for _, p := range o.plain {
+		if p.posted != o.store || o.store == (ledger.ID{}) {
+			busy[p.seg] = true
+		}
+	}
 	for seg, s := range o.segments {
-		has, known := o.hubHas[s.incarnation]
-		if busy[seg] || s.quarantined || s.lastHash != (ledger.Hash{}) && (!known || has < s.last) || o.loading > 0 {
+		if busy[seg] || s.quarantined || o.loading > 0 {
 			continue
 		}
 		if err := o.erase(seg, s); err != nil {
@@ -421,6 +441,7 @@ func (o *Outbox) erase(n uint32, s *oldSeg) error {
 		}
 		return it.last == n
 	})
+	o.plain = slices.DeleteFunc(o.plain, func(p plainEntry) bool { return p.seg == n })
 	return kit.SyncDir(o.opt.Dir)
 }
 

@@ -81,14 +81,13 @@ type Outbox struct {
 	order     []*item            // as they were found or put
 	hashes    []ledger.Hash      // of the current incarnation's entries, from number base on
 	base      uint64             //
-	plain     []ledger.Entry     // entries that are no items
+	plain     []plainEntry       // entries that are no items
 	segments  map[uint32]*oldSeg // that are not written to any more
 	receipts  *receiptLog
 	kept      map[ledger.Hash]kept
 	newest    time.Time // arrival of the newest receipt
 	store     ledger.ID
 	watermark wire.Watermark
-	hubHas    map[ledger.ID]uint64 // how far the hub has each incarnation, gapless
 	condemned int
 	observers []func()
 	readers   []*reader
@@ -102,6 +101,13 @@ type oldSeg struct {
 	lastHash    ledger.Hash
 	entries     int
 	quarantined bool
+}
+
+// plainEntry is an entry that is no item, and the hub's store that has it.
+type plainEntry struct {
+	ledger.Entry
+	seg    uint32
+	posted ledger.ID
 }
 
 type item struct {
@@ -143,7 +149,7 @@ func Open(ctx context.Context, opt Options) (*Outbox, error) {
 		opt.Trusted = func() bool { return false }
 	}
 	o := &Outbox{opt: opt, requests: make(chan *request, 64), quit: make(chan struct{}), items: map[ledger.Hash]*item{},
-		segments: map[uint32]*oldSeg{}, kept: map[ledger.Hash]kept{}, hubHas: map[ledger.ID]uint64{}}
+		segments: map[uint32]*oldSeg{}, kept: map[ledger.Hash]kept{}}
 	if err := os.MkdirAll(filepath.Join(opt.Dir, "quarantine"), 0o700); err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}

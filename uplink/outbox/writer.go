@@ -163,7 +163,7 @@ func (o *Outbox) committed(batch []*request, entries []ledger.Entry, next ledger
 		}
 		o.hashes = append(o.hashes, e.Hash())
 		if e.Kind != ledger.Item {
-			o.plain = append(o.plain, e)
+			o.plain = append(o.plain, plainEntry{Entry: e, seg: o.seg})
 		}
 	}
 	o.chain = next

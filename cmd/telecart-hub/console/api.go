@@ -100,6 +100,7 @@ type item struct {
 	Arrived    time.Time               `json:"arrived"`
 	By         string                  `json:"by,omitempty"`
 	Instrument string                  `json:"instrument,omitempty"`
+	Twin       bool                    `json:"twin,omitempty"`
 	Reading    *ui.Reading             `json:"reading,omitempty"`
 	Waveform   *capture.WaveformInfo   `json:"waveform,omitempty"`
 	Media      *capture.MediaInfo      `json:"media,omitempty"`
@@ -150,7 +151,11 @@ func showCart(v clinic.CartView, who string, s sight, now time.Time) cart {
 	for _, l := range p.Leases {
 		c.Leases = append(c.Leases, lease{l.Instrument, l.Holder, l.HolderName, l.Epoch, l.Until, l.TakenBack})
 	}
+	watching := v.Consult != nil && v.Consult.Touched && !v.Consult.Over() && v.Consult.Member(who)
 	for _, i := range p.Instruments {
+		if !watching {
+			i.Readings = nil // a vital sign is for those whom the nurse let in
+		}
 		c.Instruments = append(c.Instruments, showInstrument(i, s, v.State == clinic.Offline))
 	}
 	if v.Encounter != nil {
@@ -224,7 +229,7 @@ func showItem(i clinic.Item) item {
 	out := item{ID: i.Item, Number: i.Entry.Number, Kind: b.Kind, At: b.At.Wall, Arrived: i.Arrived, By: b.By, Waveform: b.Waveform, Media: b.Media,
 		Binding: b.Binding, Correction: b.Correction, Site: b.Site, Side: i.Side, Urgent: b.Urgent, Receipt: receipt{i.Sequence, i.Key}}
 	if b.Instrument != nil {
-		out.Instrument = b.Instrument.Name
+		out.Instrument, out.Twin = b.Instrument.Name, b.Instrument.Twin
 	}
 	if b.Reading != nil {
 		r := ui.ShowReading(link.ReadingState{Reading: *b.Reading})

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"slices"
 	"time"
@@ -179,6 +180,7 @@ func Problem(err error) *wire.Problem {
 	if errors.As(err, &p) {
 		return p
 	}
+	var down net.Error
 	if errors.As(err, &ip) {
 		return wire.NewProblem(ip.Status, ip.Code, ip.Title, ip.Detail)
 	}
@@ -213,6 +215,9 @@ func Problem(err error) *wire.Problem {
 			return wire.NewProblem(c.status, c.code, http.StatusText(c.status), err.Error())
 		}
 	}
+	if errors.As(err, &down) {
+		return wire.NewProblem(http.StatusBadGateway, "hub-unreachable", "The hub does not answer", err.Error())
+	}
 	return wire.NewProblem(http.StatusInternalServerError, "failed", "That did not work", err.Error())
 }
 
@@ -222,7 +227,7 @@ func (a *Agent) receive(m link.Message) {
 	case m.Desired != nil:
 		a.desired(*m.Desired)
 	case m.Notice != nil:
-		a.notice(m.Notice.Code, m.Notice.With)
+		a.told(*m.Notice)
 	default:
 		a.consult.receive(m)
 	}

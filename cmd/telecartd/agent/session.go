@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -218,8 +219,21 @@ func (a *Agent) alertNames(p capture.Patient) {
 	}
 }
 
+// told takes a notice of the hub. A name alert counts for the encounter that it is about, and is not said twice.
+func (a *Agent) told(n link.Notice) {
+	if n.Code != nameAlert {
+		a.notice(n.Code, n.With)
+	} else if n.With["encounter"] == a.encounterID().String() {
+		a.notice(nameAlert, map[string]string{"name": n.With["name"], "birth_date": n.With["birth_date"], "id": n.With["id"]})
+	}
+}
+
 func (a *Agent) notice(code string, with map[string]string) {
 	a.mu.Lock()
+	if slices.ContainsFunc(a.notices, func(n link.Notice) bool { return n.Code == code && maps.Equal(n.With, with) }) {
+		a.mu.Unlock()
+		return
+	}
 	a.noticeSeq++
 	a.notices = append(a.notices, link.Notice{ID: "cart-" + strconv.Itoa(a.noticeSeq), Code: code, With: with})
 	if len(a.notices) > 20 {

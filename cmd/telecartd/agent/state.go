@@ -79,6 +79,7 @@ type Item struct {
 	Kind       capture.Kind `json:"kind"`
 	At         time.Time    `json:"at"`
 	Instrument string       `json:"instrument,omitempty"`
+	Twin       bool         `json:"twin,omitempty"`
 	Quantity   string       `json:"quantity,omitempty"`
 	Text       string       `json:"text,omitempty"`
 	Unit       string       `json:"unit,omitempty"`
@@ -94,7 +95,7 @@ type Item struct {
 func newItem(h ledger.Hash, b capture.Body) Item {
 	it := Item{ID: h, Kind: b.Kind, At: b.At.Wall, Site: b.Site, Side: b.Side, practice: b.Practice}
 	if b.Instrument != nil {
-		it.Instrument = b.Instrument.Name
+		it.Instrument, it.Twin = b.Instrument.Name, b.Instrument.Twin
 	}
 	if r := b.Reading; r != nil {
 		it.Quantity, it.Text, it.Unit = r.Quantity, r.Value.String(), r.Unit

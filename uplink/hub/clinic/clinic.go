@@ -319,11 +319,8 @@ func (s *Service) Observe(ctx context.Context, a Arrival) {
 		s.tellAll(a.Book.Tenant, "encounter-split", with)
 	}
 	if c.patient != nil {
-		alike := slices.ContainsFunc(s.proj.seenSince(a.Book.Tenant, Practice(a.Book.Practice), nil, s.dayAgo()), func(p capture.Patient) bool {
-			return capture.Alike(*c.patient, p)
-		})
-		if alike {
-			s.tellCart(ctx, st, "name-alert", map[string]string{"encounter": c.where.id.String()})
+		for _, p := range capture.NameAlert(*c.patient, s.proj.seenSince(a.Book.Tenant, Practice(a.Book.Practice), nil, s.dayAgo())) {
+			s.tellCart(ctx, st, "name-alert", map[string]string{"encounter": c.where.id.String(), "name": p.Name, "birth_date": p.BirthDate, "id": p.ID})
 		}
 		for _, other := range s.carts { // their list of today's patients grew
 			if other.Tenant == st.Tenant && other.Site == st.Site && other.conn != nil {

@@ -23,6 +23,7 @@ export function itemWords(w: Words, i: ConsoleItem): string {
       parts.push(w.t(`item.${i.kind}`));
   }
   if (i.instrument && i.kind !== "reading") parts.push(w.code("instrument.name.", i.instrument));
+  if (i.twin) parts.push(w.t("word.twin"));
   if (i.side) parts.push(w.code("side.", i.side));
   if (i.site) parts.push(w.code("site.", i.site));
   return parts.join(", ");
