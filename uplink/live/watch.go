@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/pion/rtcp"
@@ -25,7 +26,8 @@ type WatchOptions struct {
 	// OnRTP sees every video packet as it comes. Optional; must not block or keep the packet.
 	OnRTP func(*rtp.Packet, time.Time)
 	// OnFrame gets complete pictures in order, beginning with a key frame (SPS, PPS and IDR). It runs on the reader's
-	// goroutine: while it blocks, the network's buffer fills and overflows, as with any slow viewer.
+	// goroutine, never after Watch has returned: while it blocks, the network's buffer fills and overflows, as with any slow
+	// viewer, and Watch can't return.
 	OnFrame func(Frame)
 }
 
@@ -46,6 +48,14 @@ func Watch(ctx context.Context, o WatchOptions) (end error) {
 	if err != nil {
 		return fmt.Errorf("live: %w", err)
 	}
+	// GracefulClose does not wait for the track's reader: the lock does, so that nobody is called after Watch has returned.
+	var calls sync.Mutex
+	over := false
+	defer func() {
+		calls.Lock()
+		over = true
+		calls.Unlock()
+	}()
 	defer pc.GracefulClose()
 	if _, err = pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 		return fmt.Errorf("live: %w", err)
@@ -66,10 +76,14 @@ func Watch(ctx context.Context, o WatchOptions) (end error) {
 				return
 			}
 			now := o.Clock.Now()
-			if o.OnRTP != nil {
-				o.OnRTP(p, now)
+			calls.Lock()
+			if !over {
+				if o.OnRTP != nil {
+					o.OnRTP(p, now)
+				}
+				a.push(p, now, out)
 			}
-			a.push(p, now, out)
+			calls.Unlock()
 		}
 	})
 	session, err := negotiate(ctx, pc, o.HTTP, o.Endpoint, o.Token)
