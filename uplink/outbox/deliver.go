@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -199,23 +200,39 @@ func (o *Outbox) loadOld(segs []uint32) {
 		o.mu.Unlock()
 		o.changed()
 	}
+	if ctx.Err() != nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.kept, func(h ledger.Hash, _ kept) bool { return o.items[h] == nil })
 }
 
-// load checks one old segment and takes its items over. A damaged one goes to quarantine and is salvaged.
+// load checks one old segment and takes its items over. A damaged one goes to quarantine, and is salvaged at every start
+// until what it holds is delivered. One that can't be checked is salvaged where it is.
 func (o *Outbox) load(ctx context.Context, n uint32) (x Index, damaged bool) {
-	path := segmentPath(o.opt.Dir, n)
-	x, err := o.opt.Check(ctx, path)
-	if err != nil && ctx.Err() != nil {
-		return x, false
+	path, moved := segmentPath(o.opt.Dir, n), segmentPath(filepath.Join(o.opt.Dir, quarantine), n)
+	err := ErrDamaged
+	if _, gone := os.Stat(path); gone != nil {
+		path, damaged = moved, true
+	} else if x, err = o.opt.Check(ctx, path); err != nil && ctx.Err() == nil {
+		x, err = o.opt.Check(ctx, path) // a busy machine is no damage
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+		o.trim(path, x.Size)
+	case ctx.Err() != nil:
+		return x, false
+	case errors.Is(err, ErrDamaged) && !damaged:
 		damaged = true
 		o.opt.Log.Error("outbox: segment quarantined", "segment", n, "err", err)
-		moved := filepath.Join(o.opt.Dir, "quarantine", filepath.Base(path))
 		if err := os.Rename(path, moved); err == nil {
 			path = moved
 			errors.Join(kit.SyncDir(o.opt.Dir), kit.SyncDir(filepath.Dir(moved)))
 		}
+	}
+	if err != nil {
+		damaged = true
 		if x, err = Salvage(path); err != nil {
 			o.opt.Log.Error("outbox: nothing salvaged", "segment", n, "err", err)
 		}
@@ -238,6 +255,16 @@ func (o *Outbox) load(ctx context.Context, n uint32) (x Index, damaged bool) {
 		o.insert(&item{IndexItem: i, last: n})
 	}
 	return x, damaged
+}
+
+// trim gives back the blocks of an old segment that were written beforehand and never used.
+func (o *Outbox) trim(path string, used int64) {
+	if st, err := os.Stat(path); err != nil || used <= 0 || st.Size() <= used {
+		return
+	}
+	if err := os.Truncate(path, used); err != nil {
+		o.opt.Log.Warn("outbox: trim", "err", err)
+	}
 }
 
 // Receipt takes the hub's word about an item. The caller has verified it (wire.Receipt.Verify); it is durable when this
@@ -389,8 +416,17 @@ func (o *Outbox) Retire() (n int, err error) {
 	defer o.mu.Unlock()
 	now := o.opt.Clock.Now()
 	busy := map[uint32]bool{}
+	for attempt := range o.puts { // its first chunks may lie in any segment since
+		for seg := uint32(attempt >> 32); seg <= o.seg; seg++ {
+			busy[seg] = true
+		}
+	}
 	for _, it := range o.order {
-		k := o.kept[it.Entry.Body]
+		k, ok := o.kept[it.Entry.Body]
+		if ok && !k.trusted { // it came before the clock was set: its grace begins now
+			k.arrived, k.trusted = now, true
+			o.kept[it.Entry.Body] = k
+		}
 		done := it.damaged == nil && o.receipted(it) && k.trusted && now.Sub(k.arrived) >= o.opt.Grace &&
 			o.watermark.Store == k.Store && o.watermark.Sequence >= k.Sequence
 		for seg := it.First; seg <= it.last && !done; seg++ {
@@ -438,6 +474,7 @@ func (o *Outbox) erase(n uint32, s *oldSeg) error {
 	o.order = slices.DeleteFunc(o.order, func(it *item) bool {
 		if it.last == n {
 			delete(o.items, it.Entry.Body)
+			delete(o.kept, it.Entry.Body)
 		}
 		return it.last == n
 	})

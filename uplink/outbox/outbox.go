@@ -64,6 +64,8 @@ type Outbox struct {
 	opt      Options
 	requests chan *request
 	quit     chan struct{}
+	ended    chan struct{} // the writer has left
+	sparing  sync.Mutex    // one spare segment is made at a time
 	wg       sync.WaitGroup
 
 	dbmu sync.RWMutex // held for reading while db is used, for writing while it changes
@@ -77,6 +79,7 @@ type Outbox struct {
 	seg       uint32
 	chain     ledger.Chain
 	attempts  uint32
+	puts      map[uint64]bool // attempts under way: their segments are not erased
 	items     map[ledger.Hash]*item
 	order     []*item            // as they were found or put
 	hashes    []ledger.Hash      // of the current incarnation's entries, from number base on
@@ -148,9 +151,9 @@ func Open(ctx context.Context, opt Options) (*Outbox, error) {
 	if opt.Trusted == nil {
 		opt.Trusted = func() bool { return false }
 	}
-	o := &Outbox{opt: opt, requests: make(chan *request, 64), quit: make(chan struct{}), items: map[ledger.Hash]*item{},
+	o := &Outbox{opt: opt, requests: make(chan *request, 64), quit: make(chan struct{}), ended: make(chan struct{}), puts: map[uint64]bool{}, items: map[ledger.Hash]*item{},
 		segments: map[uint32]*oldSeg{}, kept: map[ledger.Hash]kept{}}
-	if err := os.MkdirAll(filepath.Join(opt.Dir, "quarantine"), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(opt.Dir, quarantine), 0o700); err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
 	log, all, err := openReceipts(filepath.Join(opt.Dir, "receipts"))
@@ -185,7 +188,7 @@ func Open(ctx context.Context, opt Options) (*Outbox, error) {
 	}
 	o.loading = len(rest)
 	o.wg.Add(1)
-	go o.loadOld(rest)
+	go o.loadOld(rest) // and forget the receipts of what is no longer here
 	return o, nil
 }
 
@@ -249,6 +252,21 @@ func (o *Outbox) newAttempt() uint64 {
 	return uint64(o.seg)<<32 | uint64(o.attempts)
 }
 
+// newPut names the attempt of a Put that is under way until endPut.
+func (o *Outbox) newPut() uint64 {
+	n := o.newAttempt()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.puts[n] = true
+	return n
+}
+
+func (o *Outbox) endPut(attempt uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.puts, attempt)
+}
+
 // Saved is the answer to Put: the item is sealed, in the ledger and fsynced.
 type Saved struct {
 	Entry ledger.Entry
@@ -261,8 +279,9 @@ const groupBytes = 1 << 20
 // Put seals a body and saves it. It returns nil only when the item is durable. When it returns an error the item may
 // still have been saved (the hub then gets it, and the nurse was told less than the truth, never more).
 func (o *Outbox) Put(ctx context.Context, key *seal.Key, kind uint8, urgency wire.Urgency, body []byte) (Saved, error) {
-	r := &request{attempt: o.newAttempt(), wrap: key.Wrap().Marshal()}
+	r := &request{attempt: o.newPut(), wrap: key.Wrap().Marshal()}
 	attempt := r.attempt
+	defer o.endPut(attempt)
 	sealed, err := key.Seal(kind, urgency, body, func(i int, chunk []byte) error {
 		for s := 0; s*sliceSize < len(chunk); s++ {
 			k := recordKey{attempt, uint32(i), uint8(s)}
@@ -303,6 +322,13 @@ func (o *Outbox) submit(ctx context.Context, r *request) error {
 		return err
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-o.ended:
+	}
+	select { // it may have been the writer's last
+	case err := <-r.done:
+		return err
+	default:
+		return ErrClosed
 	}
 }
 

@@ -40,6 +40,7 @@ type rig struct {
 	public  wire.RecordKey
 	key     *seal.Key
 	box     *Outbox
+	check   Checker
 }
 
 func newRig(t *testing.T) *rig {
@@ -82,7 +83,7 @@ func (r *rig) open() *Outbox {
 		r.t.Fatal(err)
 	}
 	r.box, err = Open(context.Background(), Options{Dir: r.dir, Book: book, Run: run, Signer: r.signer, Clock: r.clock,
-		Trusted: func() bool { return true }, Grace: time.Hour, SegmentSize: testSegment})
+		Trusted: func() bool { return true }, Grace: time.Hour, SegmentSize: testSegment, Check: r.check})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -405,6 +406,104 @@ func TestDamagedSegment(t *testing.T) {
 	}
 	if s := r.put("after"); s.Entry.Incarnation == saved[0].Entry.Incarnation {
 		t.Fatal("the ledger went on as if nothing had been damaged")
+	}
+	r.open() // what is in quarantine is still there, and still held
+	r.loaded()
+	if st := r.box.Stats(); st.Quarantine != 1 || st.Held != 11 {
+		t.Fatalf("after one more restart: %+v", st)
+	}
+}
+
+// A check that could not be made says nothing about the segment: everything is still held, now and later.
+func TestCheckCannotRun(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	r.put("a")
+	r.check = func(context.Context, string) (Index, error) {
+		return Index{}, fmt.Errorf("%w: no process", errUnchecked)
+	}
+	for _, want := range []int{1, 2} {
+		r.open()
+		r.loaded()
+		if st := r.box.Stats(); st.Held != want {
+			t.Fatalf("%+v", st)
+		}
+		r.put("b")
+		if q, _ := os.ReadDir(filepath.Join(r.dir, quarantine)); len(q) > 0 {
+			t.Fatal("moved to quarantine, unchecked")
+		}
+	}
+	r.check = nil
+	r.open()
+	r.loaded()
+	if st := r.box.Stats(); st.Held != 3 || st.Quarantine != 0 {
+		t.Fatalf("%+v", st)
+	}
+}
+
+// A segment that was checked gives back the blocks that it never used.
+func TestOldSegmentsAreTrimmed(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	s := r.put("a")
+	for range 3 {
+		r.open()
+		r.loaded()
+	}
+	if st, err := os.Stat(segmentPath(r.dir, 1)); err != nil || st.Size() > testSegment/2 {
+		t.Fatal(st.Size(), err)
+	}
+	if r.opened(s.Hash) != "a" {
+		t.Fatal("not what was put")
+	}
+}
+
+// What is being put is not erased, though the segment that it began in has nothing else to keep.
+func TestRetireWhilePutting(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	store := ledger.NewID()
+	r.box.Store(store)
+	r.receipt(r.put("old"), store, 1)
+	r.box.Watermark(wire.Watermark{Store: store, Sequence: 1})
+	r.box.Posted(r.box.Entries())
+	r.clock.Advance(2 * time.Hour)
+	r.box.Subscribe(func() { // after every commit, in the middle of the clip
+		if _, err := r.box.Retire(); err != nil {
+			t.Error(err)
+		}
+	})
+	clip := strings.Repeat("c", 5<<20)
+	if got := r.opened(r.put(clip).Hash); got != clip {
+		t.Fatal("a saved clip lost its beginning")
+	}
+	if n, err := r.box.Retire(); err != nil || n != 0 {
+		t.Fatal(n, err)
+	}
+}
+
+// Long items change segments faster than spares are made.
+func TestSparesDontCollide(t *testing.T) {
+	for range 2 {
+		r := newRig(t)
+		r.open()
+		if clip := strings.Repeat("c", 10<<20); r.opened(r.put(clip).Hash) != clip {
+			t.Fatal("not what was put")
+		}
+	}
+}
+
+// Nobody waits for a writer that has left.
+func TestPutAfterClose(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	if err := r.box.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 100 { // there is room in the queue, and nobody to empty it
+		if _, err := r.box.Put(context.Background(), r.key, 1, wire.Routine, nil); !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
 	}
 }
 

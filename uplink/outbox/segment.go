@@ -30,24 +30,17 @@ const (
 // bucket is the one bucket of a segment.
 var bucket = []byte("r")
 
-func boltOptions(size int64, readOnly openMode) *bbolt.Options {
+func boltOptions(size int64) *bbolt.Options {
 	return &bbolt.Options{Timeout: time.Second, PageSize: pageSize, InitialMmapSize: int(size), MaxSize: int(size),
-		NoFreelistSync: true, FreelistType: bbolt.FreelistArrayType, ReadOnly: readOnly == forReading}
+		NoFreelistSync: true, FreelistType: bbolt.FreelistArrayType}
 }
-
-type openMode int
-
-const (
-	forWriting openMode = iota
-	forReading
-)
 
 // makeSegment writes a segment's blocks beforehand: growing a file later costs a journal commit each time, and may
 // fail. It appears under its name only when it is whole.
 func makeSegment(path string, size int64) error {
 	tmp := path + ".tmp"
 	os.Remove(tmp)
-	small := boltOptions(size, forWriting)
+	small := boltOptions(size)
 	small.InitialMmapSize = 0 // bbolt would extend the file to it with a hole: no block of it written
 	db, err := bbolt.Open(tmp, 0o600, small)
 	if err != nil {
@@ -98,7 +91,7 @@ func openSegment(dir string, n uint32, size int64) (*bbolt.DB, error) {
 	} else if err := makeSegment(path, size); err != nil {
 		return nil, err
 	}
-	db, err := bbolt.Open(path, 0o600, boltOptions(size, forWriting))
+	db, err := bbolt.Open(path, 0o600, boltOptions(size))
 	if err != nil {
 		return nil, fmt.Errorf("outbox: open segment %d: %w", n, err)
 	}
@@ -109,17 +102,21 @@ func segmentPath(dir string, n uint32) string {
 	return filepath.Join(dir, fmt.Sprintf("%08d%s", n, segmentExt))
 }
 
-// listSegments gives the numbers of the segments in a folder, oldest first.
+// quarantine is the folder of segments that failed their check.
+const quarantine = "quarantine"
+
+// listSegments gives the numbers of the segments in an outbox's folder, those in quarantine included, oldest first.
 func listSegments(dir string) ([]uint32, error) {
 	files, err := os.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
+	held, err := os.ReadDir(filepath.Join(dir, quarantine))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("outbox: %w", err)
+	}
 	var out []uint32
-	for _, f := range files {
+	for _, f := range append(files, held...) {
 		var n uint32
 		if name, ok := strings.CutSuffix(f.Name(), segmentExt); ok && len(name) == 8 {
 			if _, err := fmt.Sscanf(name, "%d", &n); err == nil {
@@ -128,11 +125,12 @@ func listSegments(dir string) ([]uint32, error) {
 		}
 	}
 	slices.Sort(out)
-	return out, nil
+	return slices.Compact(out), nil
 }
 
 // Index is what a segment holds: the result of checking it.
 type Index struct {
+	Size    int64          `json:"size"`    // bytes of the file that are in use; 0 after a salvage
 	Entries []ledger.Entry `json:"entries"` // all, items included, in ledger order
 	Items   []IndexItem    `json:"items"`
 	Damaged []IndexItem    `json:"damaged,omitempty"` // in the ledger, but some of it does not read back
@@ -151,11 +149,7 @@ type IndexItem struct {
 // Check opens a segment read-only with bbolt, checks its pages and reads every committed record. A damaged file can crash
 // or hang bbolt, so the agent calls it in a child process (ExecChecker), never in its own.
 func Check(path string) (Index, error) {
-	st, err := os.Stat(path)
-	if err != nil {
-		return Index{}, fmt.Errorf("outbox: %w", err)
-	}
-	db, err := bbolt.Open(path, 0o600, boltOptions(st.Size(), forReading))
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, PageSize: pageSize, ReadOnly: true})
 	if err != nil {
 		return Index{}, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}
@@ -165,6 +159,7 @@ func Check(path string) (Index, error) {
 		for err := range tx.Check() {
 			return fmt.Errorf("%w: %v", ErrDamaged, err)
 		}
+		x.Size = tx.Size()
 		b := tx.Bucket(bucket)
 		if b == nil {
 			return fmt.Errorf("%w: no bucket", ErrDamaged)
@@ -229,10 +224,13 @@ func Salvage(path string) (Index, error) {
 	return x, nil
 }
 
+// errUnchecked: the check itself could not be made.
+var errUnchecked = errors.New("outbox: a segment could not be checked")
+
 // Checker checks one segment. ExecChecker is the one for real carts.
 type Checker func(ctx context.Context, path string) (Index, error)
 
-// ExecChecker runs "EXE check-segment PATH" with limits on time, processor and memory, and reads the index it prints.
+// ExecChecker runs "EXE check-segment PATH" with limits on time and processor, and reads the index it prints.
 func ExecChecker(exe string) Checker {
 	return func(ctx context.Context, path string) (Index, error) {
 		ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -240,6 +238,10 @@ func ExecChecker(exe string) Checker {
 		cmd := exec.CommandContext(ctx, exe, CheckCommand, path)
 		out, err := cmd.Output()
 		var x Index
+		var ended *exec.ExitError
+		if err != nil && !errors.As(err, &ended) { // it never ran: that says nothing about the segment
+			return x, fmt.Errorf("%w: %v", errUnchecked, err)
+		}
 		if err != nil {
 			return x, fmt.Errorf("%w: checking %s: %v", ErrDamaged, filepath.Base(path), err)
 		}

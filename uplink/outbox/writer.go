@@ -15,14 +15,16 @@ const maxBatch = 64
 // writer is the one goroutine that commits. Whoever asked while it was busy shares the next commit.
 func (o *Outbox) writer() {
 	defer o.wg.Done()
+	defer close(o.ended)
 	for {
 		select {
 		case r := <-o.requests:
-			batch := append(make([]*request, 0, maxBatch), r)
-			for more := true; more && len(batch) < maxBatch; {
+			batch, size := append(make([]*request, 0, maxBatch), r), r.size
+			for more := true; more && len(batch) < maxBatch && size < o.opt.SegmentSize/4; {
 				select {
 				case r := <-o.requests:
 					batch = append(batch, r)
+					size += r.size
 				default:
 					more = false
 				}
@@ -217,8 +219,13 @@ func (o *Outbox) nextSegment() error {
 	return nil
 }
 
+// makeSpare makes one, unless another is being made: two makers would write into each other's file.
 func (o *Outbox) makeSpare() {
 	defer o.wg.Done()
+	if !o.sparing.TryLock() {
+		return
+	}
+	defer o.sparing.Unlock()
 	if err := makeSegment(o.opt.Dir+"/"+spareName, o.opt.SegmentSize); err != nil {
 		o.opt.Log.Warn("outbox: no spare segment", "err", err)
 	}

@@ -248,7 +248,7 @@ func TestSecret(t *testing.T) {
 		c[0].SameSite != http.SameSiteStrictMode || c[0].MaxAge != 0 || len(p.s.secret) != 32 {
 		t.Errorf("%d %v", w.Code, c)
 	}
-	if New("x", Options{}).secret == New("x", Options{}).secret {
+	if a, b := New("x", Options{}), New("x", Options{}); a.secret == b.secret {
 		t.Error("two starts have one secret")
 	}
 	_, resp, err := websocket.Dial(t.Context(), p.srv.URL+"/api/ws", &websocket.DialOptions{HTTPClient: p.http, HTTPHeader: http.Header{"Origin": {"http://evil.example"}}})
