@@ -8,6 +8,7 @@ BINS    := telecartd telecart-hub telecart
 FUZZTIME ?= 10s
 CAMERA  ?= twin
 
+.NOTPARALLEL:
 .PHONY: help setup ui build notices demo drill test check unit e2e lab bench fuzz clean
 
 help: ## this list
@@ -48,7 +49,7 @@ unit: ## the Go tests, race detector on
 	go test -race -timeout 10m ./...
 
 e2e: ## both screens in Chromium against the real programs
-	@cd cmd && node e2e/run.mjs
+	@cd cmd && npm run --silent pages && node e2e/run.mjs
 
 lab: setup ## the spine on real kernel devices, in a throw-away virtual machine; writes lab.json
 	@device/lab/run.sh

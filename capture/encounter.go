@@ -29,6 +29,7 @@ type EncounterState struct {
 	Source   Source
 	Restored bool   // continued after a restart
 	Alert    *Alert // stops everything that would file something under the wrong name
+	Unbound  bool   // the binding was corrected: the hub's older word does not bring that patient back
 }
 
 // Kept is the part of an open encounter that survives a restart.
@@ -120,8 +121,17 @@ func (e *Encounter) Bind(p Patient, by Source) ([]Step, error) {
 	if s.Patient != nil { // confirms what the hub said; keep the fuller record
 		p = fuller(p, *s.Patient)
 	}
-	s.Patient, s.Source = &p, by
+	s.Patient, s.Source, s.Unbound = &p, by, false
 	return []Step{{Encounter: s.ID, Binding: &BindingInfo{Patient: p, Method: string(by)}}}, nil
+}
+
+// Unbind forgets the patient: the binding was corrected. The encounter is unidentified until the next scan.
+func (e *Encounter) Unbind() ([]Step, error) {
+	if err := e.Ready(); err != nil {
+		return nil, err
+	}
+	e.state.Patient, e.state.Source, e.state.Unbound = nil, "", true
+	return nil, nil
 }
 
 // Resolve ends the alert: keep goes on with the present patient; otherwise the encounter is closed and another one opened
@@ -179,6 +189,8 @@ func (e *Encounter) HubSays(of ledger.ID, p Patient, id, run ledger.ID, now time
 	s := &e.state
 	switch {
 	case !e.IsOpen() || s.ID != of || s.Practice || !p.valid():
+		return nil, false
+	case s.Patient == nil && s.Unbound:
 		return nil, false
 	case s.Patient == nil:
 		s.Patient, s.Source = &p, FromHub

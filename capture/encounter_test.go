@@ -382,3 +382,28 @@ func FuzzParseWristband(f *testing.F) {
 		}
 	})
 }
+
+// A corrected binding leaves nobody's name on the screen, and the hub's older word does not bring it back.
+func TestUnbind(t *testing.T) {
+	e, now := &Encounter{}, time.Now()
+	id, other := ledger.NewID(), ledger.NewID()
+	wrong, right := Patient{ID: "MRN-0001", Name: "Wrong"}, Patient{ID: "MRN-0002", Name: "Right"}
+	for _, f := range []func() ([]Step, error){
+		func() ([]Step, error) { return e.Open(id, now, false) },
+		func() ([]Step, error) { return e.Bind(wrong, FromWristband) },
+		e.Unbind,
+	} {
+		if _, err := f(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e.HubSays(id, wrong, other, other, now); e.State().Patient != nil {
+		t.Fatal("the wrong name is back")
+	}
+	if steps, err := e.Bind(right, FromWristband); err != nil || len(steps) != 1 || e.State().Alert != nil {
+		t.Fatal(steps, err)
+	}
+	if _, err := (&Encounter{}).Unbind(); !errors.Is(err, ErrNoEncounter) {
+		t.Fatal(err)
+	}
+}

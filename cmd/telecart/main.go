@@ -45,7 +45,7 @@ func demoCommand() *cobra.Command {
 			return demo.Run(c.Context(), o)
 		}}
 	c.Flags().StringVar(&o.Camera, "camera", "twin", `a video device ("/dev/video0") instead of the simulated camera`)
-	c.Flags().StringVar(&o.Dir, "dir", "", "keep the state in this folder and go on with it next time (default: a fresh one each time)")
+	c.Flags().StringVar(&o.Dir, "dir", "", "put the state and the logs into this new folder, and keep them (default: a temporary one)")
 	c.Flags().StringVar(&o.Bedside, "bedside", "127.0.0.1:7070", "address of the nurse's screen")
 	c.Flags().StringVar(&o.Console, "console", "127.0.0.1:7080", "address of the specialist's console")
 	return c

@@ -26,7 +26,7 @@ type Options struct {
 var accounts = [...][2]string{{"dr-okafor", "specialist"}, {"it", "it"}}
 
 // Run serves until ctx ends. Typing "cut" and "restore" pulls and plugs the cart's link.
-func Run(ctx context.Context, o Options) error {
+func Run(ctx context.Context, o Options) (err error) {
 	bin, err := stage.FindBin()
 	if err != nil {
 		return err
@@ -36,7 +36,13 @@ func Run(ctx context.Context, o Options) error {
 		if dir, err = os.MkdirTemp("", "telecart-demo-"); err != nil {
 			return fmt.Errorf("demo: %w", err)
 		}
-		defer os.RemoveAll(dir)
+		defer func() {
+			if err == nil {
+				os.RemoveAll(dir)
+			} else {
+				fmt.Fprintln(o.Out, "state and logs are kept in", dir)
+			}
+		}()
 	}
 	s := &stage.Stage{Dir: dir, Bin: bin, Tenant: "north", Cart: "cart-1", Site: "Demo clinic", Camera: o.Camera, Bedside: o.Bedside}
 	s.Hub.People = o.Console

@@ -39,7 +39,7 @@ func (d *drill) check(dir string) error {
 	if err := d.checkReceipts(filepath.Join(dir, "cart")); err != nil {
 		return err
 	}
-	return d.checkPlaintext(filepath.Join(dir, "cart"))
+	return d.checkPlaintext(filepath.Join(dir, "cart"), filepath.Join(dir, "cart.log"), filepath.Join(dir, "hub.log"))
 }
 
 // checkHub opens every item that the nurse was told of with the hub's record key, from the sealed file, and compares its
@@ -205,10 +205,10 @@ func (d *drill) checkReceipts(dir string) error {
 	return nil
 }
 
-// checkPlaintext searches every byte below the cart's state folder.
-func (d *drill) checkPlaintext(dir string) error {
+// checkPlaintext searches every byte of the cart's state folder, and of both logs.
+func (d *drill) checkPlaintext(places ...string) error {
 	searched := int64(0)
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	look := func(path string, e fs.DirEntry, err error) error {
 		if err != nil || !e.Type().IsRegular() {
 			return err
 		}
@@ -224,10 +224,16 @@ func (d *drill) checkPlaintext(dir string) error {
 			}
 		}
 		return nil
-	})
-	d.note("%d bytes of the cart's disk searched for %d things", searched, len(d.planted))
-	if err == nil && searched == 0 {
-		err = errors.New("drill: there is nothing on the cart's disk")
 	}
-	return err
+	for _, p := range places {
+		before := searched
+		if err := filepath.WalkDir(p, look); err != nil {
+			return fmt.Errorf("drill: %w", err)
+		}
+		if searched == before {
+			return fmt.Errorf("drill: there is nothing in %s to search", filepath.Base(p))
+		}
+	}
+	d.note("%d bytes of the cart's disk and both logs searched for %d things", searched, len(d.planted))
+	return nil
 }

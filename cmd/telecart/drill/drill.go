@@ -66,7 +66,7 @@ const (
 )
 
 // drillTime bounds the whole run.
-const drillTime = 110 * time.Second
+const drillTime = 60 * time.Second
 
 type drill struct {
 	stage    *stage.Stage
@@ -85,7 +85,7 @@ type drill struct {
 }
 
 // Run is the whole story.
-func Run(ctx context.Context, o Options) (Report, error) {
+func Run(ctx context.Context, o Options) (r Report, err error) {
 	ctx, cancel := context.WithTimeout(ctx, drillTime)
 	defer cancel()
 	bin, err := stage.FindBin()
@@ -97,7 +97,13 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		if dir, err = os.MkdirTemp("", "telecart-drill-"); err != nil {
 			return Report{}, fmt.Errorf("drill: %w", err)
 		}
-		defer os.RemoveAll(dir)
+		defer func() {
+			if err == nil {
+				os.RemoveAll(dir)
+			} else {
+				fmt.Fprintln(o.Say, "drill: state and logs are kept in", dir)
+			}
+		}()
 	} else if entries, err := os.ReadDir(dir); err == nil && len(entries) > 0 {
 		return Report{}, fmt.Errorf("drill: %s is not empty: name a new folder", dir)
 	}
@@ -105,8 +111,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, fmt.Errorf("drill: %w", err)
 	}
 	d := &drill{stage: &stage.Stage{Dir: dir, Bin: bin, Tenant: "north", Cart: "cart-1", Site: "Drill"}, say: o.Say, password: "drill-" + rand()}
-	d.planted = [][]byte{[]byte("Quackenbush"), []byte("Zebulon"), []byte(plantedID), []byte("Otorrhoe"), []byte("body-temperature"),
-		[]byte("oxygen-saturation"), []byte("pulse-rate"), []byte(plantedBirth)}
+	d.planted = [][]byte{[]byte("Quackenbush"), []byte("Zebulon"), []byte(plantedID), []byte("Otorrhoe"), []byte("oxygen-saturation"), []byte("pulse-rate"), []byte(plantedBirth)}
 	err = d.play(ctx)
 	d.close()
 	if err != nil {
@@ -115,7 +120,7 @@ func Run(ctx context.Context, o Options) (Report, error) {
 	if err := d.check(dir); err != nil {
 		return d.report, err
 	}
-	r := d.report
+	r = d.report
 	if r.Lost > 0 || r.Duplicated > 0 || r.PlaintextHits > 0 || r.Delivered < r.Captured || r.ReceiptsVerified < r.Captured || r.Captured == 0 {
 		return r, ErrBroken
 	}
@@ -475,8 +480,8 @@ func (d *drill) plantPicture(ctx context.Context) error {
 	if err != nil || len(b) < 1000 || b[0] != 0xff || b[1] != 0xd8 {
 		return fmt.Errorf("the nurse can't look at her picture again: %d bytes, %v", len(b), err)
 	}
-	// Every JPEG of this camera has these tables; the middle is this very picture.
-	d.planted = append(d.planted, []byte("JFIF\x00"), b[2:26], b[len(b)/2:len(b)/2+16])
+	// Every JPEG of this camera begins like this; the middle is this very picture.
+	d.planted = append(d.planted, b[2:26], b[len(b)/2:len(b)/2+16])
 	return nil
 }
 

@@ -436,7 +436,13 @@ func (a *Agent) correct(ctx context.Context, c capture.CorrectionInfo) (Saved, e
 		return Saved{}, err
 	}
 	a.mu.Lock()
-	there := slices.ContainsFunc(a.items, func(it Item) bool { return it.ID == c.Item })
+	there, standing := false, false
+	for _, it := range a.items {
+		there = there || it.ID == c.Item
+		if it.Kind == capture.Binding {
+			standing = it.ID == c.Item // the newest binding is the one that counts
+		}
+	}
 	a.mu.Unlock()
 	if !there {
 		return Saved{}, fmt.Errorf("%w: that item is not of this encounter since the agent started", errArgument)
@@ -457,7 +463,10 @@ func (a *Agent) correct(ctx context.Context, c capture.CorrectionInfo) (Saved, e
 	}
 	a.mu.Unlock()
 	a.change()
-	return s, nil
+	if standing {
+		_, err = a.step(ctx, (*capture.Encounter).Unbind) // that name must not stay on the screen
+	}
+	return s, err
 }
 
 func (a *Agent) identity(instrument string) *device.Identity {

@@ -46,7 +46,7 @@ export function Fleet(p: { hub: Hub; me: Me; carts: ConsoleCart[]; forced?: View
                   <td class="num">{c.version ?? ""}</td>
                   <td class="num">{c.held}</td>
                   <td class="num">{c.disk_percent === undefined ? "" : `${c.disk_percent} %`}</td>
-                  <td class="num">{c.battery_min === undefined ? w.t("battery.mains") : w.t("span.minutes", { n: c.battery_min })}</td>
+                  <td class="num">{c.battery_min === undefined ? w.t("battery.unknown") : w.t("span.minutes", { n: c.battery_min })}</td>
                   <td data-testid="fleet-problems">{c.problems.length === 0 ? w.t("it.ok") : w.list(c.problems.map((x) => w.code("fleet.", x)))}</td>
                   <td>
                     {!c.problems.includes("revoked") && (

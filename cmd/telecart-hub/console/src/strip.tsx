@@ -29,7 +29,7 @@ export function Strip(p: { seen: Seen; hub: Hub; cart: ConsoleCart | undefined; 
           {(p.cart.state !== "offline" || p.cart.held > 0) && (
             <div class="cell" data-testid="strip-held" data-held={p.cart.held}>
               <span>{p.cart.held > 0 ? w.t("worklist.held", { n: p.cart.held }) : w.t("held.nothing")}</span>
-              {p.cart.state !== "offline" && <span>{p.cart.battery_min === undefined ? w.t("battery.mains") : w.t("battery.left", { n: p.cart.battery_min })}</span>}
+              {p.cart.state !== "offline" && <span>{p.cart.battery_min === undefined ? w.t("battery.unknown") : w.t("battery.left", { n: p.cart.battery_min })}</span>}
             </div>
           )}
           <div class="cell" data-testid="strip-who">

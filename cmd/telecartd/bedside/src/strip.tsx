@@ -22,7 +22,7 @@ export function Strip({ seen }: { seen: Seen }) {
         {s && s.refused > 0 && <span>{w.t("held.refused", { n: s.refused })}</span>}
       </div>
       <div class="cell" data-testid="strip-battery">
-        <span>{s ? (s.battery_min === undefined ? w.t("battery.mains") : w.t("battery.left", { n: s.battery_min })) : ""}</span>
+        <span>{s ? (s.battery_min === undefined ? w.t("battery.unknown") : w.t("battery.left", { n: s.battery_min })) : ""}</span>
         {s && s.disk_percent >= 80 && <span>{w.t("disk.used", { n: s.disk_percent })}</span>}
       </div>
       <div class="cell who" data-testid="strip-who">
