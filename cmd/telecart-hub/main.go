@@ -20,6 +20,9 @@ import (
 	"telecart/uplink/hub/room"
 )
 
+// version is set by the build.
+var version = "devel"
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := command(os.Stdin, os.Stdout, os.Stderr).ExecuteContext(ctx)
@@ -38,9 +41,9 @@ func command(in io.Reader, out, logs io.Writer) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return serve.Run(c.Context(), s, out, log)
+		return serve.Run(c.Context(), s, version, out, log)
 	}
-	root := &cobra.Command{Use: "telecart-hub", Short: "The hub: receives what carts capture, and is where specialists and IT work", Args: cobra.NoArgs, RunE: run,
+	root := &cobra.Command{Use: "telecart-hub", Short: "The hub: receives what carts capture, and is where specialists and IT work", Version: version, Args: cobra.NoArgs, RunE: run,
 		SilenceErrors: true, SilenceUsage: true}
 	root.SetOut(out)
 	root.SetErr(logs)

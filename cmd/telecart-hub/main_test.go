@@ -56,3 +56,9 @@ func TestCommands(t *testing.T) {
 		t.Fatalf("%q: %v", out, err)
 	}
 }
+
+func TestVersion(t *testing.T) {
+	if out, err := run(t, "", "--version"); err != nil || out != "telecart-hub version "+version+"\n" || version == "" {
+		t.Fatalf("%q: %v", out, err)
+	}
+}

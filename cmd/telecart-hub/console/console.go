@@ -205,9 +205,14 @@ func (s *Server) whoAmI(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 	if c, err := r.Cookie(cookieName); err == nil {
+		a, err := s.o.Sessions.Check(r.Context(), c.Value) // who it was; of one that is over already, the page's end told
+		signedIn := err == nil
 		if err := s.o.Sessions.End(r.Context(), c.Value); err != nil {
 			s.refuse(w, err)
 			return
+		}
+		if signedIn {
+			s.o.Clinic.SignedOut(a.Tenant, a.Name)
 		}
 	}
 	http.SetCookie(w, s.cookie(r, "", -1))

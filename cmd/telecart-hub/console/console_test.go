@@ -326,6 +326,27 @@ func TestSpecialistSeesAndSteers(t *testing.T) {
 	}
 }
 
+// Signing out ends what the account watches, even while its page is still open.
+func TestSignOutEndsWatching(t *testing.T) {
+	w := newWorld(t)
+	ada := w.signIn("north/ada").open()
+	ada.until(calls)
+	r := ada.ask("offer", map[string]any{"cart": "cart-1"})
+	if !r.OK {
+		t.Fatal(r.Problem)
+	}
+	token := ada.ask("watch", map[string]any{"consult": r.Result["consult"], "instrument": "scope"}).Result["token"]
+	if token == "" || w.f.wasKicked(token) {
+		t.Fatalf("token %q", token)
+	}
+	if resp := w.do("DELETE", "/v1/session", "", func(r *http.Request) { r.AddCookie(ada.cookie) }); resp.StatusCode != http.StatusNoContent {
+		t.Fatal(resp.Status)
+	}
+	if !w.f.wasKicked(token) {
+		t.Fatal("signed out, and still watching")
+	}
+}
+
 func TestITSeesNoPatient(t *testing.T) {
 	w := newWorld(t)
 	ivo := w.signIn("north/ivo").open()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,11 +22,11 @@ type fake struct {
 	viewed map[ledger.Hash][]string
 	notes  []clinic.Note
 	revoke []string
+	kicked []string
 }
 
 func (f *fake) SaveConsult(context.Context, clinic.Consult) error      { return nil }
 func (f *fake) OpenConsults(context.Context) ([]clinic.Consult, error) { return nil, nil }
-func (f *fake) KickToken(string) int                                   { return 0 }
 func (f *fake) Head(context.Context, clinic.Cart, ledger.Head) error   { return nil }
 func (f *fake) Still(context.Context, clinic.Cart) error               { return nil }
 func (f *fake) Seen(context.Context, clinic.Recipient, string) error   { return nil }
@@ -36,6 +37,19 @@ func (f *fake) Viewers(_ context.Context, _ string, i ledger.Hash) ([]string, er
 }
 func (f *fake) Welcome(context.Context, clinic.Cart, link.Hello) (link.Welcome, error) {
 	return link.Welcome{}, nil
+}
+
+func (f *fake) KickToken(token string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kicked = append(f.kicked, token)
+	return 1
+}
+
+func (f *fake) wasKicked(token string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Contains(f.kicked, token)
 }
 
 func (f *fake) Viewed(_ context.Context, _, account string, _ time.Time, items []ledger.Hash) error {

@@ -73,6 +73,7 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request) {
 	code, reason := websocket.StatusGoingAway, "closed"
 	if q := problem(err); q.Status == http.StatusUnauthorized {
 		code, reason = websocket.StatusPolicyViolation, q.Code // the page shows the sign-in
+		s.o.Clinic.SignedOut(a.Tenant, a.Name)
 	}
 	ws.Close(code, reason)
 }

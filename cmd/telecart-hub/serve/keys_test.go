@@ -93,7 +93,7 @@ func TestOpenAPI(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := build(t.Context(), Settings{Name: hubName}, f, udp, discard(nil))
+	h, err := build(t.Context(), Settings{Name: hubName}, "v-test", f, udp, discard(nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -39,6 +38,7 @@ import (
 // hub is everything that runs.
 type hub struct {
 	f       *folder
+	version string // of this program
 	log     *slog.Logger
 	metrics *metrics
 	health  *health
@@ -57,8 +57,8 @@ const (
 )
 
 // Run serves until ctx ends. When all doors are open it prints "ready https=ADDR people=ADDR" to out, with the ports that
-// were really taken ("people=-" without people_listen). Log goes to log; nil is nowhere.
-func Run(ctx context.Context, s Settings, out io.Writer, log *slog.Logger) (err error) {
+// were really taken ("people=-" without people_listen). version is this program's, as people and carts see it. Log goes to log; nil is nowhere.
+func Run(ctx context.Context, s Settings, version string, out io.Writer, log *slog.Logger) (err error) {
 	if err := s.Validate(); err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
@@ -76,7 +76,7 @@ func Run(ctx context.Context, s Settings, out io.Writer, log *slog.Logger) (err 
 	if err != nil {
 		return err
 	}
-	h, err := build(ctx, s, f, udp, log)
+	h, err := build(ctx, s, version, f, udp, log)
 	if err != nil {
 		return errors.Join(err, udp.Close())
 	}
@@ -96,12 +96,12 @@ func listenUDP(addr string) (*net.UDPConn, error) {
 	return udp, nil
 }
 
-func build(ctx context.Context, s Settings, f *folder, udp net.PacketConn, log *slog.Logger) (*hub, error) {
+func build(ctx context.Context, s Settings, version string, f *folder, udp net.PacketConn, log *slog.Logger) (*hub, error) {
 	records, key, err := readKeys(f.path, f.list)
 	if err != nil {
 		return nil, err
 	}
-	h := &hub{f: f, log: log, metrics: newMetrics()}
+	h := &hub{f: f, version: version, log: log, metrics: newMetrics()}
 	h.health = &health{f: f, metrics: h.metrics}
 	h.desk = identity.NewDesk(f.authority, f.registry, f.store.Register())
 	h.events = observer{make(chan any, observerPatience), h.metrics}
@@ -126,7 +126,7 @@ func build(ctx context.Context, s Settings, f *folder, udp net.PacketConn, log *
 
 // people builds the clinic from what was kept, and the console on it.
 func (h *hub) people(ctx context.Context, s Settings, tokens *clinic.Tokens, records *seal.Records) error {
-	f, version := h.f, buildVersion()
+	f := h.f
 	var carts []clinic.Cart
 	var past []clinic.Arrival
 	for _, tenant := range f.dir.tenants() {
@@ -145,22 +145,15 @@ func (h *hub) people(ctx context.Context, s Settings, tokens *clinic.Tokens, rec
 	}
 	var err error
 	h.clinic, err = clinic.New(ctx, clinic.Options{Store: f.store.Clinic(), Cabinet: f.store.Clinic(), Rooms: h.room, Tokens: tokens, Clock: f.clock, Log: h.log,
-		Greeter: greeter{f, h.ingest, h.desk, version}}, carts, past)
+		Greeter: greeter{f, h.ingest, h.desk, h.version}}, carts, past)
 	if err != nil {
 		return err
 	}
 	h.metrics.watch(f.dir, h.clinic, h.room)
 	limits := people.DefaultLimits()
-	h.console = console.New(console.Options{Hub: s.Name, Version: version, Door: door{f}, Sessions: people.NewSessions(f.store.People(), f.store.People(), f.clock, limits),
+	h.console = console.New(console.Options{Hub: s.Name, Version: h.version, Door: door{f}, Sessions: people.NewSessions(f.store.People(), f.store.People(), f.clock, limits),
 		Idle: limits.Idle, Clinic: h.clinic, Blobs: blobs{f.store, records}, Fleet: fleet{office{f: f}, h.clinic}, Audit: trail{f.store, f.clock}, Clock: f.clock, Log: h.log})
 	return nil
-}
-
-func buildVersion() string {
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
-		return b.Main.Version
-	}
-	return "development"
 }
 
 // listening is one open door.

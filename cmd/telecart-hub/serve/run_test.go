@@ -85,7 +85,7 @@ func start(t *testing.T, state string) *running {
 	done := make(chan error, 1)
 	go func() {
 		err := Run(ctx, Settings{Name: hubName, Listen: "127.0.0.1:0", PeopleListen: "127.0.0.1:0", MediaListen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", State: state},
-			w, slog.New(slog.NewJSONHandler(h.log, nil)))
+			"v-test", w, slog.New(slog.NewJSONHandler(h.log, nil)))
 		w.CloseWithError(errors.Join(io.EOF, err))
 		done <- err
 	}()
@@ -166,6 +166,9 @@ func (c *cart) dial() link.Welcome {
 	}
 	c.send(link.Message{Hello: &hello})
 	w := c.until(func(m link.Message) bool { return m.Welcome != nil }).Welcome
+	if w.Version != "v-test" {
+		c.t.Fatalf("the hub says it is version %q", w.Version)
+	}
 	who, err := c.id.Identity()
 	if err != nil {
 		c.t.Fatal(err)
@@ -365,7 +368,7 @@ func TestHubFromEndToEnd(t *testing.T) {
 	c.send(link.Message{Call: &link.Call{Encounter: c.visit, Reason: "rash"}})
 
 	ada, ivo := h.signIn("ada"), h.signIn("north/ivo")
-	ada.until(`"calling":{"reason":"rash"`, "María Sample", `"site":"ward"`)
+	ada.until(`"calling":{"reason":"rash"`, "María Sample", `"site":"ward"`, `"version":"v-test"`)
 	if text := ivo.until(`"calling"`); strings.Contains(text, "María") || strings.Contains(text, "MRN-100") || strings.Contains(text, "rash") {
 		t.Fatal("IT sees the patient")
 	}

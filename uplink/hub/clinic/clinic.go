@@ -125,7 +125,9 @@ type Service struct {
 	mu      sync.Mutex
 	carts   map[cartKey]*station
 	proj    *projection
-	present map[tenantID[string]]int // consoles open, by account
+	present map[tenantID[string]]int           // consoles open, by account
+	away    map[tenantID[string]]chan struct{} // accounts whose last console went just now; closed when one is back
+	done    <-chan struct{}
 	notes   map[string][]*sharedNote // for everyone of a tenant
 	acts    map[string]pendingAct
 	bells   map[string]map[chan struct{}]bool
@@ -141,9 +143,10 @@ type sharedNote struct {
 // maxShared bounds the shared notices of a tenant; the oldest go first.
 const maxShared = 100
 
-// New loads what was kept. carts are all that are known; history is what arrived lately, in order of its receipts.
+// New loads what was kept; what waits in the background ends with ctx. carts are all that are known; history is what arrived lately, in order of its receipts.
 func New(ctx context.Context, o Options, carts []Cart, history []Arrival) (*Service, error) {
 	s := &Service{o: o, carts: map[cartKey]*station{}, proj: newProjection(), present: map[tenantID[string]]int{},
+		away: map[tenantID[string]]chan struct{}{}, done: ctx.Done(),
 		notes: map[string][]*sharedNote{}, acts: map[string]pendingAct{}, bells: map[string]map[chan struct{}]bool{}, waves: map[chan Samples]Who{}}
 	for _, c := range carts {
 		s.station(c)
@@ -262,44 +265,6 @@ func (s *Service) ring(tenant string) {
 	}
 }
 
-// Attach says that an account has a console open; until detach it is named at the bedside of every consult it is in.
-func (s *Service) Attach(tenant, account string) (detach func()) {
-	key := tenantID[string]{tenant, account}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.count(key, 1)
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.count(key, -1)
-	})
-}
-
-func (s *Service) count(key tenantID[string], by int) {
-	if s.present[key] += by; s.present[key] == 0 {
-		delete(s.present, key)
-	}
-	for _, st := range s.carts {
-		if st.Tenant == key.tenant && st.consult != nil && !st.consult.Over() && st.consult.Member(key.id) {
-			s.settle(st)
-		}
-	}
-}
-
-// watchers are the members who see or hear now.
-func (s *Service) watchers(st *station) []string {
-	out := []string{}
-	if st.consult == nil || st.consult.Over() {
-		return out
-	}
-	for _, m := range st.consult.Members {
-		if s.present[tenantID[string]{st.Tenant, m.ID}] > 0 {
-			out = append(out, m.Name)
-		}
-	}
-	return out
-}
-
 // Observe takes one more item that ingest opened and made durable.
 func (s *Service) Observe(ctx context.Context, a Arrival) {
 	s.mu.Lock()
@@ -366,21 +331,33 @@ func (s *Service) tellCart(ctx context.Context, st *station, code string, with m
 	}
 }
 
-// deliver hands the cart's notices to its link.
+// deliver hands the cart's notices to its link. One that the link drops before it was written comes again over the next.
 func (s *Service) deliver(ctx context.Context, st *station) {
-	to := Recipient{Tenant: st.Tenant, Cart: st.Name}
-	notes, err := s.o.Cabinet.Unseen(ctx, to)
+	conn := st.conn
+	notes, err := s.o.Cabinet.Unseen(ctx, Recipient{Tenant: st.Tenant, Cart: st.Name})
 	for _, n := range notes {
-		if err == nil {
-			err = st.conn.out.push(link.Message{Notice: &n.Notice})
+		if err != nil || conn.noted[n.ID] {
+			continue
 		}
-		if err == nil {
-			err = s.o.Cabinet.Seen(ctx, to, n.ID)
+		written := context.WithoutCancel(ctx) // stays so, whatever ends meanwhile
+		if err = conn.out.pushThen(link.Message{Notice: &n.Notice}, func() { s.delivered(written, conn, n) }); err == nil {
+			conn.noted[n.ID] = true
 		}
 	}
 	if err != nil {
 		s.o.Log.Warn("clinic: notices wait", "cart", st.Name, "err", err)
 	}
+}
+
+// delivered notes that a notice was written to its cart's connection.
+func (s *Service) delivered(ctx context.Context, conn *connection, n Note) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.o.Cabinet.Seen(ctx, n.To, n.ID); err != nil {
+		s.o.Log.Warn("clinic: a notice comes again with the next link", "cart", n.To.Cart, "err", err)
+		return
+	}
+	delete(conn.noted, n.ID)
 }
 
 func (s *Service) tellAll(tenant, code string, with map[string]string) {

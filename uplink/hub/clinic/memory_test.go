@@ -17,7 +17,7 @@ type memory struct {
 	consults map[string]Consult
 	viewers  map[ledger.Hash][]string
 	notes    []Note
-	kicked   int
+	kicked   []string
 	unwanted error
 }
 
@@ -94,10 +94,10 @@ func (m *memory) Seen(_ context.Context, to Recipient, id string) error {
 	return nil
 }
 
-func (m *memory) KickToken(string) int {
+func (m *memory) KickToken(token string) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.kicked++
+	m.kicked = append(m.kicked, token)
 	return 1
 }
 

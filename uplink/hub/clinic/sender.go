@@ -46,8 +46,9 @@ type sender struct {
 }
 
 type timed struct {
-	m  link.Message
-	at time.Time
+	link.Message
+	at   time.Time
+	sent func() // called after the message was written; may be nil
 }
 
 type timedSetpoint struct {
@@ -66,13 +67,16 @@ func (s *sender) ring() {
 	}
 }
 
-func (s *sender) push(m link.Message) error {
+func (s *sender) push(m link.Message) error { return s.pushThen(m, nil) }
+
+// pushThen calls sent once the message was written to the connection, and never if it was not.
+func (s *sender) pushThen(m link.Message, sent func()) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.queue) >= maxQueue {
 		return ErrBusy
 	}
-	s.queue = append(s.queue, timed{m, s.clock.Now()})
+	s.queue = append(s.queue, timed{m, s.clock.Now(), sent})
 	s.ring()
 	return nil
 }
@@ -102,7 +106,7 @@ func (s *sender) want() {
 
 // next takes what goes out next: setpoints before all else, for they are worth nothing late. desired asks the caller to
 // make the desired state. ok is false when there is nothing.
-func (s *sender) next() (m link.Message, desired, ok bool) {
+func (s *sender) next() (m timed, desired, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.clock.Now()
@@ -110,21 +114,21 @@ func (s *sender) next() (m link.Message, desired, ok bool) {
 		delete(s.setpoints, name)
 		p.s.AgeMS += now.Sub(p.at).Milliseconds()
 		if p.s.AgeMS < SetpointLife.Milliseconds() {
-			return link.Message{Setpoint: &p.s}, false, true
+			return timed{Message: link.Message{Setpoint: &p.s}}, false, true
 		}
 	}
 	for len(s.queue) > 0 {
 		t := s.queue[0]
 		s.queue = s.queue[1:]
-		if t.m.Act != nil {
-			act := *t.m.Act
+		if t.Act != nil {
+			act := *t.Act
 			act.TTLMS -= now.Sub(t.at).Milliseconds()
 			if act.TTLMS <= 0 {
 				continue // whoever asked hears "late" from their own timer
 			}
-			t.m.Act = &act
+			t.Act = &act
 		}
-		return t.m, false, true
+		return t, false, true
 	}
 	if s.desired {
 		s.desired = false
@@ -150,8 +154,11 @@ func (s *sender) run(ctx context.Context, c Conn, desired func() *link.Desired) 
 				continue
 			}
 		}
-		if err := write(ctx, s.clock, c, m); err != nil {
+		if err := write(ctx, s.clock, c, m.Message); err != nil {
 			return err
+		}
+		if m.sent != nil {
+			m.sent()
 		}
 	}
 }

@@ -33,8 +33,9 @@ var ErrReplaced = errors.New("clinic: the cart has a newer connection")
 type connection struct {
 	out    *sender
 	cancel context.CancelCauseFunc
-	met    bool   // a presence came
-	told   string // the desired state last sent
+	met    bool            // a presence came
+	told   string          // the desired state last sent
+	noted  map[string]bool // notices on their way out, by id
 }
 
 // ServeLink talks with one cart until the connection or ctx ends, and says why it ended.
@@ -56,7 +57,7 @@ func (s *Service) ServeLink(ctx context.Context, ws Conn, c Cart) error {
 	defer stopReading()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	conn := &connection{out: newSender(s.o.Clock), cancel: cancel}
+	conn := &connection{out: newSender(s.o.Clock), cancel: cancel, noted: map[string]bool{}}
 	st := s.connect(ctx, conn, c, hello)
 	var all sync.WaitGroup
 	all.Go(func() { cancel(s.listen(reading, ws, st, conn)) })

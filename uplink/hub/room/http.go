@@ -125,6 +125,12 @@ func (r *Room) post(w http.ResponseWriter, req *http.Request, a Action, door, st
 		r.problem(w, err)
 		return
 	}
+	// A token that was voided while the offer was on its way was kicked before this session was there to end.
+	if r.o.Authorize(ctx, token, stream, a) != nil {
+		s.end()
+		refuse(w, http.StatusUnauthorized, "token-invalid", "the token is unknown or has expired")
+		return
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/sdp")
 	h.Set("Location", "/v1/"+door+"/"+stream+"/"+s.id)

@@ -90,6 +90,37 @@ func (c call) do(h http.Handler) *httptest.ResponseRecorder {
 	return w
 }
 
+// voiding is a body during whose reading the token ends.
+type voiding struct {
+	io.Reader
+	void func()
+}
+
+func (v voiding) Read(b []byte) (int, error) { v.void(); return v.Reader.Read(b) }
+
+func TestTokenVoidedWhileTheOfferComes(t *testing.T) {
+	r := open(t, nil)
+	allow, void := r.o.Authorize, false
+	r.o.Authorize = func(ctx context.Context, token, stream string, a Action) error {
+		if void {
+			return ErrToken
+		}
+		return allow(ctx, token, stream, a)
+	}
+	sdp := offer(t, webrtc.RTPTransceiverDirectionRecvonly, webrtc.RTPCodecTypeVideo)
+	req := httptest.NewRequest("POST", "http://room/v1/whep/a", voiding{strings.NewReader(sdp), func() { void = true; r.KickToken("good") }})
+	req.Header.Set("Authorization", "Bearer good")
+	req.Header.Set("Content-Type", "application/sdp")
+	w := httptest.NewRecorder()
+	r.Handler().ServeHTTP(w, req)
+	if w.Code != 401 || !strings.Contains(w.Body.String(), "token-invalid") {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if s := r.Streams(); len(s) != 0 {
+		t.Fatalf("%+v", s)
+	}
+}
+
 func TestProblems(t *testing.T) {
 	r := open(t, nil)
 	h := r.Handler()

@@ -279,15 +279,14 @@ func (s *Store) Settle(p *Sealed) error {
 		return wrap(err)
 	}
 	// The folders above need it once in the life of the process: one that crashed may have made them in vain.
-	for _, d := range []string{filepath.Dir(dir), filepath.Join(s.dir, "blobs")} {
-		key := d + "/" + filepath.Base(dir)
-		if _, done := s.synced.Load(key); done {
+	for _, d := range []string{dir, filepath.Dir(dir)} { // blobs/TENANT/ab, blobs/TENANT
+		if _, done := s.synced.Load(d); done {
 			continue
 		}
-		if err := kit.SyncDir(d); err != nil {
+		if err := kit.SyncDir(filepath.Dir(d)); err != nil {
 			return wrap(err)
 		}
-		s.synced.Store(key, true)
+		s.synced.Store(d, true)
 	}
 	return nil
 }

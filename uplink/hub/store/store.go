@@ -68,7 +68,7 @@ type Store struct {
 	log         *slog.Logger
 	before      func(string) error
 	incarnation ledger.ID
-	synced      sync.Map // folders known to be durable
+	synced      sync.Map // folders whose entry in the one above is known to be durable
 	backup      sync.Mutex
 }
 

@@ -281,6 +281,36 @@ func TestItems(t *testing.T) {
 	}
 }
 
+// Two tenants whose items share a hash prefix: each folder is made durable, in the one above it.
+func TestSettleSyncsEveryTenant(t *testing.T) {
+	s := open(t, t.TempDir())
+	m, h, bs := sealed(t, 1)
+	add(t, s, m, h, bs)
+	prefix := m.Hash()[0]
+	h.Tenant = "south"
+	for {
+		h.Encounter = ledger.NewID()
+		w := wire.Wrap{Tenant: h.Tenant, Cart: h.Cart, Encounter: h.Encounter, Run: ledger.NewID()}
+		h.Wrap = w.ID()
+		m.Header, m.Wrap = h.Marshal(), w.Marshal()
+		if m.Hash()[0] == prefix {
+			m.Entry = ledger.NewChain(h.Book(), ledger.NewID(), w.Run).Entry(ledger.Item, m.Hash())
+			break
+		}
+	}
+	add(t, s, m, h, bs)
+	got := map[string]bool{}
+	s.synced.Range(func(d, _ any) bool { got[d.(string)] = true; return true })
+	want := map[string]bool{}
+	for _, tenant := range []string{"north", "south"} {
+		want[filepath.Join(s.dir, "blobs", tenant)] = true
+		want[filepath.Join(s.dir, "blobs", tenant, fmt.Sprintf("%02x", prefix))] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
 // A chunk that rots on the hub's disk: it is noticed, the rest is used, and a backup over it moves no watermark.
 func TestDamagedItem(t *testing.T) {
 	s := open(t, t.TempDir())
