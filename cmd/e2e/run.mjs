@@ -161,7 +161,7 @@ try {
     await doctor.locator(id("signin-name")).fill("dr-okafor");
     await doctor.locator(id("signin-password")).fill("wrong");
     await doctor.locator(id("btn-signin")).click();
-    await doctor.waitForTimeout(500);
+    await until("the refusal in words", async () => /not right/i.test(await doctor.locator(id("signin")).innerText()));
     must((await doctor.locator(id("worklist")).count()) === 0, "a wrong password opened the worklist");
     await doctor.locator(id("signin-password")).fill(password);
     await doctor.locator(id("btn-signin")).click();
@@ -191,8 +191,13 @@ try {
     await until("the exposure by hand", () => slider.isEnabled());
     const [low, high] = [await slider.getAttribute("min"), await slider.getAttribute("max")].map(Number);
     await slider.fill(String(Math.round(low + (high - low) / 3)));
-    await doctor.waitForTimeout(1000);
-    const bright = mean(await look(doctor, id("stage-video")));
+    let bright = 0;
+    await until("the brightness to settle", async () => {
+      const was = bright;
+      await doctor.waitForTimeout(300);
+      bright = mean(await look(doctor, id("stage-video")));
+      return Math.abs(bright - was) < 1;
+    });
     const from = Date.now();
     await slider.fill(String(Math.round(low + (high - low) / 20)));
     const dark = await until("a darker picture", async () => {

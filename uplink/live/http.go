@@ -9,6 +9,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/pion/webrtc/v4"
@@ -106,19 +107,13 @@ func bye(ctx context.Context, c *http.Client, session, token string) {
 // watchState returns two channels: connected closes at the first connection, failed at the end of it.
 func watchState(pc *webrtc.PeerConnection) (connected, failed <-chan struct{}) {
 	up, down := make(chan struct{}), make(chan struct{})
-	var isUp, isDown bool // the callback is never run twice at once
+	isUp, isDown := sync.OnceFunc(func() { close(up) }), sync.OnceFunc(func() { close(down) }) // pion calls from several goroutines
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		switch s {
 		case webrtc.PeerConnectionStateConnected:
-			if !isUp {
-				isUp = true
-				close(up)
-			}
+			isUp()
 		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
-			if !isDown {
-				isDown = true
-				close(down)
-			}
+			isDown()
 		}
 	})
 	return up, down

@@ -72,7 +72,7 @@ func (r *Room) open(ctx context.Context, a Action, stream, token, offer string) 
 func (s *session) answer(ctx context.Context, offer string) (string, error) {
 	up := make(chan struct{})
 	var lanes []*lane
-	var isUp bool // state changes come one at a time
+	var first sync.Once // pion calls from several goroutines
 	if s.action == Watch {
 		var err error
 		if lanes, err = s.addLanes(offer); err != nil {
@@ -84,15 +84,13 @@ func (s *session) answer(ctx context.Context, offer string) (string, error) {
 	s.pc.OnConnectionStateChange(func(st webrtc.PeerConnectionState) {
 		switch st {
 		case webrtc.PeerConnectionStateConnected:
-			if isUp {
-				return
-			}
-			isUp = true
-			close(up)
-			for _, l := range lanes { // not before: what is sent until now is lost, the key frame first of all
-				l.relay.add(l)
-				s.room.wg.Go(func() { defer l.relay.remove(l); l.run(s.ctx) })
-			}
+			first.Do(func() {
+				close(up)
+				for _, l := range lanes { // not before: what is sent until now is lost, the key frame first of all
+					l.relay.add(l)
+					s.room.wg.Go(func() { defer l.relay.remove(l); l.run(s.ctx) })
+				}
+			})
 		case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
 			s.end()
 		}
