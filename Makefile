@@ -12,7 +12,7 @@ CAMERA  ?= twin
 .PHONY: help setup ui build notices demo drill test check unit e2e lab bench fuzz clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: ## install what is missing on Debian 12
 	@.ci/setup
