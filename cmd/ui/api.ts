@@ -19,16 +19,19 @@ export interface Reading {
   quality?: string;
   at: string;
   stale: boolean;
+  once?: boolean; // measured once, not one of a stream
 }
 
 export interface Axis { name: string; unit: string; min: number; max: number; step: number; default: number; value: number; locked?: boolean }
 
 export interface Instrument {
   name: string;
-  kind: "camera" | "thermometer" | "oximeter";
+  kind: "camera" | "thermometer" | "oximeter" | "cuff" | "ecg" | "stethoscope" | "scale" | "scanner" | "pedal" | "light" | "power" | "clock";
   health: Health;
   since: string;
   twin: boolean;
+  grade?: "consumer" | "uncalibrated";
+  modes?: string[]; // one must be chosen before it measures: patient sizes
   readings: Reading[];
   axes?: Axis[];
 }

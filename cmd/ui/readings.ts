@@ -15,6 +15,9 @@ export interface Vital {
   oldSince?: string; // the value is stale: when it was observed
   site?: string;
   side?: string;
+  method?: string;
+  grade?: string;
+  at?: string; // of a value that was measured once
   twin: boolean;
 }
 
@@ -26,12 +29,27 @@ const measures: Record<Instrument["kind"], { quantity: string; unit: string }[]>
   ],
   thermometer: [{ quantity: "body-temperature", unit: "Cel" }],
   camera: [],
+  cuff: [
+    { quantity: "systolic-pressure", unit: "mm[Hg]" },
+    { quantity: "diastolic-pressure", unit: "mm[Hg]" },
+  ],
+  ecg: [{ quantity: "heart-rate", unit: "/min" }],
+  stethoscope: [],
+  scale: [{ quantity: "body-weight", unit: "kg" }],
+  scanner: [],
+  pedal: [],
+  light: [],
+  power: [],
+  clock: [],
 };
 
 function vital(i: Instrument, quantity: string, unit: string, r: Reading | undefined): Vital {
   const v: Vital = { instrument: i.name, kind: i.kind, quantity, unit, text: noNumber, twin: i.twin };
   if (r?.site) v.site = r.site;
   if (r?.side) v.side = r.side;
+  if (r?.method) v.method = r.method;
+  if (i.grade) v.grade = i.grade;
+  if (r?.once && r.text !== "" && !r.stale) return { ...v, text: r.text, at: r.at }; // it stands, whatever became of the instrument
   if (i.health.state === "absent" || i.health.state === "faulty") return { ...v, reason: i.health.reason ?? "no-data" };
   if (!r) return { ...v, reason: i.health.reason ?? "not-yet" };
   if (r.absent) return { ...v, reason: (r.absent === "not-yet" && i.health.reason) || r.absent }; // why not yet, when it is known

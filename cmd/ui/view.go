@@ -14,6 +14,8 @@ type Instrument struct {
 	Kind     device.Kind   `json:"kind"`
 	Health   device.Health `json:"health"`
 	Since    time.Time     `json:"since"`
+	Grade    device.Grade  `json:"grade,omitempty"`
+	Modes    []string      `json:"modes,omitempty"`
 	Twin     bool          `json:"twin"`
 	Readings []Reading     `json:"readings"`
 	Axes     []device.Axis `json:"axes,omitempty"`
@@ -25,18 +27,19 @@ type Reading struct {
 	Value    device.Decimal `json:"value"`
 	Text     string         `json:"text"`
 	Unit     string         `json:"unit"`
-	Absent   string         `json:"absent,omitempty"`
+	Absent   device.Reason  `json:"absent,omitempty"`
 	Site     string         `json:"site,omitempty"`
 	Side     string         `json:"side,omitempty"`
-	Method   string         `json:"method,omitempty"`
+	Method   device.Method  `json:"method,omitempty"`
 	Quality  string         `json:"quality,omitempty"`
 	At       time.Time      `json:"at"`
 	Stale    bool           `json:"stale"`
+	Once     bool           `json:"once,omitempty"`
 }
 
 // ShowInstrument shows an instrument with its values.
 func ShowInstrument(i link.Instrument) Instrument {
-	out := Instrument{Name: i.Name, Kind: i.Kind, Health: i.Health, Since: i.Since, Twin: i.Twin, Readings: []Reading{}, Axes: i.Axes}
+	out := Instrument{Name: i.Name, Kind: i.Kind, Health: i.Health, Since: i.Since, Twin: i.Twin, Grade: i.Grade, Modes: i.Modes, Readings: []Reading{}, Axes: i.Axes}
 	for _, r := range i.Readings {
 		out.Readings = append(out.Readings, ShowReading(r))
 	}
@@ -46,7 +49,7 @@ func ShowInstrument(i link.Instrument) Instrument {
 // ShowReading shows a value; an absent one has no number, whatever it carries.
 func ShowReading(r link.ReadingState) Reading {
 	out := Reading{Quantity: r.Quantity, Unit: r.Unit, Absent: r.Absent, Site: r.Site, Side: r.Side, Method: r.Method, Quality: r.Quality,
-		At: r.At.Wall, Stale: r.Stale}
+		At: r.At.Wall, Stale: r.Stale, Once: r.Once()}
 	if r.Absent == "" {
 		out.Value, out.Text = r.Value, r.Value.String()
 	}

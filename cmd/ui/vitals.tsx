@@ -25,6 +25,10 @@ export function Vitals(p: { instruments: Instrument[] }) {
                   ? `${w.code("instrument.name.", v.instrument)}: ${w.code("reason.", v.reason)}`
                   : ""}
             </span>
+            {(v.method || v.grade) && (
+              <span class="why">{[v.method && w.code("method.", v.method), v.grade && w.code("grade.", v.grade)].filter(Boolean).join(", ")}</span>
+            )}
+            {v.at && <span class="why">{w.ago(now - Date.parse(v.at))}</span>}
             {v.twin && (
               <span>
                 <span class="twin">{w.t("word.twin")}</span>

@@ -12,9 +12,7 @@ import (
 // deaf is an outlet that nobody listens to.
 type deaf struct{}
 
-func (deaf) Reading(device.Reading) {}
-func (deaf) Samples(device.Samples) {}
-func (deaf) Health(device.Health)   {}
+func (deaf) Observe(device.Observation) {}
 
 func TestTable(t *testing.T) {
 	kinds := []device.Kind{device.KindCamera, device.KindThermometer, device.KindOximeter}

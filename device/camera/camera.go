@@ -83,12 +83,12 @@ func (c *instrument) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	c.out.Health(device.Health{State: device.Settling})
+	c.out.Observe(device.Health{State: device.Settling})
 	err := c.serve(ctx)
 	if ctx.Err() != nil {
 		return nil
 	}
-	c.out.Health(health(err))
+	c.out.Observe(health(err))
 	return err
 }
 
@@ -104,7 +104,7 @@ func (c *instrument) serve(ctx context.Context) (err error) {
 	}
 	c.lensIs(src, axes)
 	defer c.lensIs(nil, nil)
-	c.out.Health(device.Health{State: device.Live})
+	c.out.Observe(device.Health{State: device.Live})
 	for {
 		if c.wanted() {
 			err = c.show(ctx, src)
@@ -347,7 +347,7 @@ func health(err error) device.Health {
 	for _, x := range []struct {
 		err    error
 		state  device.State
-		reason string
+		reason device.Reason
 	}{
 		{v4l2.ErrUnplugged, device.Absent, "unplugged"},
 		{v4l2.ErrBusy, device.Faulty, "busy"},

@@ -31,9 +31,11 @@ type outlet struct {
 
 func newOutlet() *outlet { return &outlet{news: make(chan device.Health, 100)} }
 
-func (*outlet) Reading(device.Reading) {}
-func (*outlet) Samples(device.Samples) {}
-func (o *outlet) Health(h device.Health) {
+func (o *outlet) Observe(x device.Observation) {
+	h, ok := x.(device.Health)
+	if !ok {
+		return
+	}
 	o.mu.Lock()
 	o.said = append(o.said, h)
 	o.mu.Unlock()

@@ -34,7 +34,8 @@ const (
 // Case is one instrument under test.
 type Case struct {
 	Name       string
-	Quantities []string // that must come with a value, as readings or samples, once it is live; none for a camera
+	Quantities []string   // that must come with a value, as readings or samples, once it is live; none for a camera
+	Act        device.Act // that must come as an input; "" is none
 	// Start makes a fresh instrument that reports to the outlet.
 	Start func(device.Outlet) (Rig, error)
 }
@@ -49,6 +50,9 @@ type Rig struct {
 	Unplug func()
 	// Close frees what the rig holds; may be nil.
 	Close func()
+	// Trigger is what a person does once the instrument is live, where values don't come by themselves: starts a cuff, reads
+	// a barcode, steps on a pedal. It may be nil.
+	Trigger func(context.Context) error
 }
 
 // Run puts the instrument through the whole suite.
@@ -111,8 +115,17 @@ func (c Case) check(r rule) error {
 
 func (c Case) goesLive(tr *trial) error {
 	tr.run()
-	err := tr.until("live with a value for each of "+fmt.Sprint(c.Quantities), func(r *recorder) bool {
-		return r.live() && !slices.ContainsFunc(c.Quantities, func(q string) bool { return !r.values[q] })
+	if tr.rig.Trigger != nil {
+		if err := tr.until("live", (*recorder).live); err != nil {
+			return err
+		}
+		if err := tr.rig.Trigger(tr.ctx); err != nil {
+			return fmt.Errorf("trigger: %w", err)
+		}
+	}
+	err := tr.until(fmt.Sprintf("live with a value for each of %v, and act %q", c.Quantities, c.Act), func(r *recorder) bool {
+		return r.live() && !slices.ContainsFunc(c.Quantities, func(q string) bool { return !r.values[q] }) &&
+			(c.Act == "" || slices.ContainsFunc(r.inputs, func(i device.Input) bool { return i.Act == c.Act }))
 	})
 	if err != nil {
 		return err
@@ -187,6 +200,14 @@ func (c Case) wellFormed(rec *recorder) error {
 		}
 		if err := origin(s.Instrument, s.At); err != nil {
 			return fmt.Errorf("samples of %s: %w", s.Quantity, err)
+		}
+	}
+	for _, i := range rec.inputs {
+		if i.Act == "" {
+			return fmt.Errorf("input %+v says not what was done", i)
+		}
+		if err := origin(i.Instrument, i.At); err != nil {
+			return fmt.Errorf("input %s: %w", i.Act, err)
 		}
 	}
 	return nil
@@ -279,21 +300,23 @@ type recorder struct {
 	mu       sync.Mutex
 	readings []device.Reading
 	samples  []device.Samples
+	inputs   []device.Input
 	states   []device.State
 	values   map[string]bool // quantities seen with a value
 	news     chan struct{}
 }
 
-func (r *recorder) Reading(x device.Reading) {
-	r.note(x.Quantity, x.Absent == "", func() { r.readings = append(r.readings, x) })
-}
-
-func (r *recorder) Samples(x device.Samples) {
-	r.note(x.Quantity, true, func() { r.samples = append(r.samples, x) })
-}
-
-func (r *recorder) Health(h device.Health) {
-	r.note("", false, func() { r.states = append(r.states, h.State) })
+func (r *recorder) Observe(o device.Observation) {
+	switch x := o.(type) {
+	case device.Reading:
+		r.note(x.Quantity, x.Absent == "", func() { r.readings = append(r.readings, x) })
+	case device.Samples:
+		r.note(x.Quantity, true, func() { r.samples = append(r.samples, x) })
+	case device.Health:
+		r.note("", false, func() { r.states = append(r.states, x.State) })
+	case device.Input:
+		r.note("", false, func() { r.inputs = append(r.inputs, x) })
+	}
 }
 
 func (r *recorder) note(quantity string, value bool, keep func()) {
@@ -324,5 +347,5 @@ func (r *recorder) live() bool { return len(r.states) > 0 && r.states[len(r.stat
 func (r *recorder) count() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.readings) + len(r.samples) + len(r.states)
+	return len(r.readings) + len(r.samples) + len(r.states) + len(r.inputs)
 }

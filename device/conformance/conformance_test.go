@@ -22,7 +22,7 @@ type fake struct {
 
 func (f *fake) Run(ctx context.Context) error {
 	if f.flaw != "never settles" {
-		f.out.Health(device.Health{State: device.Settling})
+		f.out.Observe(device.Health{State: device.Settling})
 	}
 	for range 5 {
 		select {
@@ -31,10 +31,10 @@ func (f *fake) Run(ctx context.Context) error {
 		case <-f.clock.After(time.Second):
 		}
 	}
-	f.out.Health(device.Health{State: device.Live})
+	f.out.Observe(device.Health{State: device.Live})
 	for {
 		if f.flaw != "silent" {
-			f.out.Reading(f.reading())
+			f.out.Observe(f.reading())
 		}
 		select {
 		case <-ctx.Done():
@@ -58,7 +58,7 @@ func (f *fake) end(ctx context.Context) error {
 		due := f.clock.After(30 * time.Second)
 		go func() {
 			<-due
-			f.out.Reading(f.reading())
+			f.out.Observe(f.reading())
 		}()
 	case "bad end":
 		return errors.New("fake: oops")

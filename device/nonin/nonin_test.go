@@ -26,16 +26,19 @@ func (s *story) tell(line string) {
 	}
 }
 
-func (s *story) Health(h device.Health) {
-	s.tell(strings.TrimSpace(fmt.Sprintf("health %s %s", h.State, h.Reason)))
-}
-func (s *story) Samples(x device.Samples) { s.samples = append(s.samples, x) }
-func (s *story) Reading(r device.Reading) {
-	if r.Absent != "" {
-		s.tell(r.Quantity + " absent " + r.Absent)
-		return
+func (s *story) Observe(o device.Observation) {
+	switch o := o.(type) {
+	case device.Health:
+		s.tell(strings.TrimSpace(fmt.Sprintf("health %s %s", o.State, o.Reason)))
+	case device.Samples:
+		s.samples = append(s.samples, o)
+	case device.Reading:
+		if o.Absent != "" {
+			s.tell(o.Quantity + " absent " + string(o.Absent))
+			return
+		}
+		s.tell(strings.TrimSpace(fmt.Sprintf("%s %s%s %s", o.Quantity, o.Value, o.Unit, o.Quality)))
 	}
-	s.tell(strings.TrimSpace(fmt.Sprintf("%s %s%s %s", r.Quantity, r.Value, r.Unit, r.Quality)))
 }
 
 // bench is a session and the time it lives in.

@@ -13,10 +13,9 @@ const (
 
 // Health reasons, besides the absent reasons of package device.
 const (
-	NoData        = "no-data"        // silence
-	UnknownFormat = "unknown-format" // bytes, but no packet of format 2 or 7
-	Settling      = "settling"       // waiting for the first packet
-	BatteryLow    = "battery-low"    // still live
+	UnknownFormat device.Reason = "unknown-format" // bytes, but no packet of format 2 or 7
+	Settling      device.Reason = "settling"       // waiting for the first packet
+	BatteryLow    device.Reason = "battery-low"    // still live
 )
 
 // session turns bytes and time into observations. It is a step machine: no I/O, no goroutine, no clock of its own.
@@ -33,7 +32,7 @@ type session struct {
 func newSession(o *oximeter, now time.Time) *session {
 	s := &session{oximeter: o}
 	s.detect(now)
-	o.out.Health(device.Health{State: device.Settling, Reason: Settling})
+	o.out.Observe(device.Health{State: device.Settling, Reason: Settling})
 	return s
 }
 
@@ -60,11 +59,11 @@ func (s *session) take(now time.Time, b []byte) {
 		return
 	}
 	// Nothing we know for 3 s. It may come back in another format: another oximeter on the same cable.
-	h := device.Health{State: device.Absent, Reason: NoData}
+	h := device.Health{State: device.Absent, Reason: device.NoData}
 	if s.bytes >= packetLen {
 		h = device.Health{State: device.Faulty, Reason: UnknownFormat}
 	}
-	s.out.Health(h)
+	s.out.Observe(h)
 	s.detect(now)
 }
 
@@ -96,20 +95,20 @@ func (s *session) report(now time.Time, p *Packet) {
 			x.r.Value, x.r.Quality = device.Decimal{Coef: int64(x.value)}, s.perfusion
 		}
 	}
-	s.out.Health(health(p, spo2.Absent, rate.Absent))
+	s.out.Observe(health(p, spo2.Absent, rate.Absent))
 	if absent != device.NoSensor && absent != device.NoFinger {
 		values := make([]int32, framesPerPacket)
 		for i, v := range p.Pleth {
 			values[i] = int32(v)
 		}
-		s.out.Samples(device.Samples{Quantity: pleth, Unit: "1", RateHz: frameRate, Values: values, Instrument: s.id, At: at})
+		s.out.Observe(device.Samples{Quantity: pleth, Unit: "1", RateHz: frameRate, Values: values, Instrument: s.id, At: at})
 	}
-	s.out.Reading(spo2)
-	s.out.Reading(rate)
+	s.out.Observe(spo2)
+	s.out.Observe(rate)
 }
 
 // absent is why nothing in the packet is to be believed, or "".
-func (p *Packet) absent() string {
+func (p *Packet) absent() device.Reason {
 	switch {
 	case p.any(statusNoSensor):
 		return device.NoSensor
@@ -122,7 +121,7 @@ func (p *Packet) absent() string {
 }
 
 // health tells of a packet. An oximeter that has no value is not live, however well it talks.
-func health(p *Packet, absent ...string) device.Health {
+func health(p *Packet, absent ...device.Reason) device.Health {
 	for _, why := range absent {
 		switch why {
 		case "":

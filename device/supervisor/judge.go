@@ -14,6 +14,7 @@ const (
 	maxRate    = 200 // events a second
 	maxBurst   = 400
 	maxSamples = 4096 // in one event
+	maxText    = 4096 // bytes of one scan
 )
 
 // held is the latest reading of a quantity.
@@ -33,8 +34,23 @@ func (h *held) age(now time.Time, stamp kit.Stamp) time.Duration {
 	return age
 }
 
-// Reading implements device.Outlet.
-func (g *generation) Reading(r device.Reading) {
+// Observe implements device.Outlet.
+func (g *generation) Observe(o device.Observation) {
+	switch o := o.(type) {
+	case device.Reading:
+		g.reading(o)
+	case device.Samples:
+		g.samples(o)
+	case device.Health:
+		g.healthy(o)
+	case device.About:
+		g.about(o)
+	case device.Input:
+		g.input(o)
+	}
+}
+
+func (g *generation) reading(r device.Reading) {
 	u := g.u
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -60,8 +76,7 @@ func (g *generation) Reading(r device.Reading) {
 	u.show()
 }
 
-// Samples implements device.Outlet.
-func (g *generation) Samples(x device.Samples) {
+func (g *generation) samples(x device.Samples) {
 	u := g.u
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -76,8 +91,7 @@ func (g *generation) Samples(x device.Samples) {
 	u.s.hub.publish(Event{Samples: &x})
 }
 
-// Health implements device.Outlet.
-func (g *generation) Health(h device.Health) {
+func (g *generation) healthy(h device.Health) {
 	u := g.u
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -88,6 +102,30 @@ func (g *generation) Health(h device.Health) {
 		u.said = h
 		u.show()
 	}
+}
+
+func (g *generation) about(a device.About) {
+	u := g.u
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.gen == g && g.afford() {
+		u.id = u.identity(device.Identity{Model: a.Model, Serial: a.Serial})
+	}
+}
+
+func (g *generation) input(i device.Input) {
+	u := g.u
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.gen != g || !g.afford() || len(i.Text) > maxText {
+		return
+	}
+	u.id = u.identity(i.Instrument)
+	i.Instrument = u.id
+	if i.At == (kit.Stamp{}) {
+		i.At = u.s.stamp.Now()
+	}
+	u.s.hub.publish(Event{Input: &i})
 }
 
 // admit says whether the generation may speak, and of this.
@@ -113,7 +151,7 @@ func (g *generation) afford() bool {
 // identity keeps of what the driver says only what the settings can't know.
 func (u *unit) identity(said device.Identity) device.Identity {
 	return device.Identity{Name: u.settings.Name, Kind: u.driver.Kind, Driver: u.driver.Name, Port: u.settings.Port,
-		Twin: u.settings.Twin(), Model: cmp.Or(said.Model, u.id.Model), Serial: cmp.Or(said.Serial, u.id.Serial)}
+		Twin: u.settings.Twin(), Grade: u.driver.Grade, Model: cmp.Or(said.Model, u.id.Model), Serial: cmp.Or(said.Serial, u.id.Serial)}
 }
 
 // watch finds out whether the instrument has fallen silent.
@@ -154,17 +192,28 @@ func (u *unit) withdraw(h *held) {
 	h.withdrawn = true
 	h.Value, h.Quality = device.Decimal{}, ""
 	if h.Absent == "" {
-		h.Absent = NoData
+		h.Absent = device.NoData
 	}
 	r := h.Reading
 	u.s.hub.publish(Event{Reading: &r})
+}
+
+func (u *unit) forget() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for q, h := range u.latest {
+		if h.Once() {
+			u.withdraw(h)
+			delete(u.latest, q)
+		}
+	}
 }
 
 // show makes the health public. Readings don't outlive it.
 func (u *unit) show() {
 	h := u.said
 	if u.silent && h.State == device.Live {
-		h = device.Health{State: device.Absent, Reason: NoData}
+		h = device.Health{State: device.Absent, Reason: device.NoData}
 	}
 	if h == u.health || h == (device.Health{}) {
 		return
@@ -175,7 +224,7 @@ func (u *unit) show() {
 	}
 	if h.State == device.Absent || h.State == device.Faulty {
 		for _, q := range u.driver.Quantities {
-			if held := u.latest[q]; held != nil {
+			if held := u.latest[q]; held != nil && !held.Once() {
 				u.withdraw(held)
 			}
 		}
@@ -184,11 +233,12 @@ func (u *unit) show() {
 }
 
 func (u *unit) status() Status {
+	modes, counters := u.modes(), u.counters()
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.expire() // between two watches a number may have become too old
 	st := Status{Name: u.settings.Name, Kind: u.driver.Kind, Identity: u.id, Health: u.health, Since: u.since.UTC().Round(0),
-		Readings: []ReadingState{}, Restarts: u.restarts, LastError: u.lastErr}
+		Readings: []ReadingState{}, Restarts: u.restarts, LastError: u.lastErr, Modes: modes, Counters: counters}
 	for _, q := range u.driver.Quantities {
 		if h := u.latest[q]; h != nil {
 			st.Readings = append(st.Readings, ReadingState{Reading: h.Reading, Stale: h.withdrawn})

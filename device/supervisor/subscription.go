@@ -12,6 +12,7 @@ type Event struct {
 	Reading *device.Reading `json:"reading,omitempty"`
 	Samples *device.Samples `json:"samples,omitempty"`
 	Health  *HealthChange   `json:"health,omitempty"`
+	Input   *device.Input   `json:"input,omitempty"`
 }
 
 // HealthChange says that an instrument's condition is another now.

@@ -6,6 +6,7 @@
 // Invariants:
 //   - A number that is no longer current is withdrawn: when an instrument goes down, says that it is absent or faulty,
 //     or falls silent for Reading.StaleAfter, its readings turn absent ("no-data") in the snapshot and for subscribers.
+//     What was measured once stands until it is too old, or until Forget: the end of the encounter.
 //   - What an instrument says after its Run ended, or after it was given up, is not heard.
 //   - An instrument that panics in a call we made, that blocks, or that floods, takes down nothing but itself. (A panic in
 //     a goroutine that a driver started is beyond anybody's reach, and so is the goroutine of one that will not stop:
@@ -38,14 +39,13 @@ const (
 
 // Health reasons that the supervisor gives; the others are the drivers' own.
 const (
-	Starting     = "starting"     // not yet run
-	Disconnected = "disconnected" // its port failed; it will be tried again
-	CannotStart  = "cannot-start" // the driver refuses to make it again
-	Crashed      = "crashed"
-	Flooding     = "flooding"
-	Stuck        = "stuck"   // told to stop, and doesn't
-	Stopped      = "stopped" // the supervisor has ended
-	NoData       = "no-data" // silent; also the reason why a withdrawn reading is absent
+	Starting     device.Reason = "starting"     // not yet run
+	Disconnected device.Reason = "disconnected" // its port failed; it will be tried again
+	CannotStart  device.Reason = "cannot-start" // the driver refuses to make it again
+	Crashed      device.Reason = "crashed"
+	Flooding     device.Reason = "flooding"
+	Stuck        device.Reason = "stuck"   // told to stop, and doesn't
+	Stopped      device.Reason = "stopped" // the supervisor has ended
 )
 
 // Errors.
@@ -68,14 +68,16 @@ type Options struct {
 
 // Status is one instrument's condition.
 type Status struct {
-	Name      string          `json:"name"`
-	Kind      device.Kind     `json:"kind"`
-	Identity  device.Identity `json:"identity"`
-	Health    device.Health   `json:"health"`
-	Since     time.Time       `json:"since"` // of Health
-	Readings  []ReadingState  `json:"readings"`
-	Restarts  int             `json:"restarts"`
-	LastError string          `json:"last_error,omitempty"`
+	Name      string            `json:"name"`
+	Kind      device.Kind       `json:"kind"`
+	Identity  device.Identity   `json:"identity"`
+	Health    device.Health     `json:"health"`
+	Since     time.Time         `json:"since"` // of Health
+	Readings  []ReadingState    `json:"readings"`
+	Modes     []string          `json:"modes,omitempty"` // of a Triggerable
+	Counters  map[string]uint64 `json:"counters,omitempty"`
+	Restarts  int               `json:"restarts"`
+	LastError string            `json:"last_error,omitempty"`
 }
 
 // ReadingState is the latest reading of a quantity. A stale one has lost its value; At still says when it was observed.
@@ -227,22 +229,62 @@ func (s *Supervisor) Snapshot() []Status {
 // Subscribe starts a subscription that holds at most buffer events (at least 1).
 func (s *Supervisor) Subscribe(buffer int) *Subscription { return s.hub.subscribe(buffer) }
 
-// Camera finds a camera by its instrument's name. It may be held for as long as the supervisor runs.
-func (s *Supervisor) Camera(name string) (device.Camera, bool) {
-	u := s.find(name)
-	if u == nil || !u.sees {
-		return nil, false
+// Wake tries at once what waits to be tried again: something was plugged in.
+func (s *Supervisor) Wake() {
+	for _, u := range s.all() {
+		select {
+		case u.wake <- struct{}{}:
+		default:
+		}
 	}
-	return camera{u}, true
 }
 
-// Steerable finds what can be steered by its instrument's name. It may be held for as long as the supervisor runs.
+// Forget withdraws what was measured once: it was another patient's.
+func (s *Supervisor) Forget() {
+	for _, u := range s.all() {
+		u.forget()
+	}
+}
+
+// Camera finds a camera by its instrument's name. It may be held for as long as the supervisor runs, as may all that
+// the following methods find.
+func (s *Supervisor) Camera(name string) (device.Camera, bool) {
+	u, ok := able[device.Camera](s, name)
+	return camera{u}, ok
+}
+
+// Shooter finds a camera that can take a still at its sensor's resolution.
+func (s *Supervisor) Shooter(name string) (device.Shooter, bool) {
+	u, ok := able[device.Shooter](s, name)
+	return shooter{u}, ok
+}
+
+// Microphone finds a stethoscope.
+func (s *Supervisor) Microphone(name string) (device.Microphone, bool) {
+	u, ok := able[device.Microphone](s, name)
+	return microphone{u}, ok
+}
+
+// Steerable finds what can be steered.
 func (s *Supervisor) Steerable(name string) (device.Steerable, bool) {
+	u, ok := able[device.Steerable](s, name)
+	return steerable{u}, ok
+}
+
+// Triggerable finds what measures when it is told to.
+func (s *Supervisor) Triggerable(name string) (device.Triggerable, bool) {
+	u, ok := able[device.Triggerable](s, name)
+	return triggerable{u}, ok
+}
+
+// able finds an instrument whose driver makes things of that ability.
+func able[T any](s *Supervisor, name string) (*unit, bool) {
 	u := s.find(name)
-	if u == nil || !u.steers {
+	if u == nil {
 		return nil, false
 	}
-	return steerable{u}, true
+	_, ok := u.first.inst.(T)
+	return u, ok
 }
 
 func (s *Supervisor) find(name string) *unit {

@@ -63,8 +63,8 @@ func reading(q string, n int64) device.Reading {
 
 // forever says it is live, sends one number, and waits.
 func forever(ctx context.Context, out device.Outlet) error {
-	out.Health(device.Health{State: device.Live})
-	out.Reading(reading("a", 97))
+	out.Observe(device.Health{State: device.Live})
+	out.Observe(reading("a", 97))
 	<-ctx.Done()
 	return ctx.Err()
 }
@@ -122,9 +122,9 @@ func (r *rig) next() string {
 func word(e Event) string {
 	switch {
 	case e.Health != nil:
-		return strings.TrimSpace(e.Health.Name + " " + string(e.Health.Health.State) + " " + e.Health.Health.Reason)
+		return strings.TrimSpace(e.Health.Name + " " + string(e.Health.Health.State) + " " + string(e.Health.Health.Reason))
 	case e.Reading != nil && e.Reading.Absent != "":
-		return e.Reading.Quantity + " " + e.Reading.Absent
+		return e.Reading.Quantity + " " + string(e.Reading.Absent)
 	case e.Reading != nil:
 		return e.Reading.Quantity + "=" + e.Reading.Value.String()
 	case e.Samples != nil:
@@ -145,13 +145,13 @@ func (r *rig) expect(want ...string) {
 // One instrument's whole life: live, failed, restarted after half a second's back-off at most, stopped.
 func TestRestart(t *testing.T) {
 	fail := func(ctx context.Context, out device.Outlet) error {
-		out.Health(device.Health{State: device.Live})
-		out.Reading(reading("a", 97531))
+		out.Observe(device.Health{State: device.Live})
+		out.Observe(reading("a", 97531))
 		return errors.New("fake: cable is out")
 	}
 	goOn := make(chan struct{})
 	slow := func(ctx context.Context, out device.Outlet) error {
-		out.Health(device.Health{State: device.Live})
+		out.Observe(device.Health{State: device.Live})
 		<-goOn
 		return forever(ctx, out)
 	}
@@ -241,19 +241,19 @@ func TestTroublemakersHarmOnlyThemselves(t *testing.T) {
 		want []string // events of the troublemaker
 	}{
 		{"panics", func(_ context.Context, out device.Outlet) error {
-			out.Health(device.Health{State: device.Live})
+			out.Observe(device.Health{State: device.Live})
 			panic("oops")
 		}, []string{"bad live", "bad faulty crashed"}},
 		{"returns without a reason", func(_ context.Context, out device.Outlet) error { return nil },
 			[]string{"bad absent disconnected"}},
 		{"floods", func(ctx context.Context, out device.Outlet) error {
 			for ctx.Err() == nil {
-				out.Samples(device.Samples{Quantity: "wave", Unit: "1", Values: []int32{1}})
+				out.Observe(device.Samples{Quantity: "wave", Unit: "1", Values: []int32{1}})
 			}
 			return ctx.Err()
 		}, []string{"bad faulty flooding"}},
 		{"floods with one event", func(ctx context.Context, out device.Outlet) error {
-			out.Samples(device.Samples{Quantity: "wave", Unit: "1", Values: make([]int32, 1<<20)})
+			out.Observe(device.Samples{Quantity: "wave", Unit: "1", Values: make([]int32, 1<<20)})
 			<-ctx.Done()
 			return ctx.Err()
 		}, []string{"bad faulty flooding"}},
@@ -290,7 +290,7 @@ func TestStuck(t *testing.T) {
 	release := make(chan struct{})
 	f := newFake("bad", func(_ context.Context, out device.Outlet) error {
 		for range maxBurst + 1 {
-			out.Samples(device.Samples{Quantity: "wave", Unit: "1", Values: []int32{1}})
+			out.Observe(device.Samples{Quantity: "wave", Unit: "1", Values: []int32{1}})
 		}
 		<-release
 		return nil
@@ -323,9 +323,9 @@ func TestStuckAtTheEnd(t *testing.T) {
 	release, said := make(chan struct{}), make(chan struct{})
 	r := start(t, 1, newFake("spo2", func(_ context.Context, out device.Outlet) error {
 		defer close(said)
-		out.Health(device.Health{State: device.Live})
+		out.Observe(device.Health{State: device.Live})
 		<-release
-		out.Reading(reading("a", 1)) // too late: nobody listens
+		out.Observe(reading("a", 1)) // too late: nobody listens
 		return nil
 	}))
 	r.expect("spo2 live")
@@ -347,13 +347,13 @@ func TestStuckAtTheEnd(t *testing.T) {
 func TestSilence(t *testing.T) {
 	again := make(chan struct{})
 	r := start(t, 1, newFake("spo2", func(ctx context.Context, out device.Outlet) error {
-		out.Health(device.Health{State: device.Live})
-		out.Reading(reading("a", 97))
+		out.Observe(device.Health{State: device.Live})
+		out.Observe(reading("a", 97))
 		<-again
-		out.Reading(reading("a", 98))
+		out.Observe(reading("a", 98))
 		<-again
-		out.Health(device.Health{State: device.Settling, Reason: "low-signal"})
-		out.Health(device.Health{State: device.Faulty, Reason: device.NoSensor})
+		out.Observe(device.Health{State: device.Settling, Reason: "low-signal"})
+		out.Observe(device.Health{State: device.Faulty, Reason: device.NoSensor})
 		<-ctx.Done()
 		return ctx.Err()
 	}))
@@ -363,7 +363,7 @@ func TestSilence(t *testing.T) {
 		t.Error("stale after 3 s: that is still allowed")
 	}
 	r.clock.Advance(1)
-	if st := r.Snapshot()[0]; !st.Readings[0].Stale || st.Readings[0].Absent != NoData || st.Health.State != device.Absent {
+	if st := r.Snapshot()[0]; !st.Readings[0].Stale || st.Readings[0].Absent != device.NoData || st.Health.State != device.Absent {
 		t.Errorf("after 3 s and more: %+v", st)
 	}
 	r.expect("a no-data", "spo2 absent no-data")
@@ -393,17 +393,17 @@ func TestSilenceIsTold(t *testing.T) {
 func TestWhatIsNotHeard(t *testing.T) {
 	old := kit.NewStamper(kit.System{}, nil).Now().Boot
 	r := start(t, 1, newFake("spo2", func(ctx context.Context, out device.Outlet) error {
-		out.Reading(reading("pressure", 1)) // not in the driver's table
+		out.Observe(reading("pressure", 1)) // not in the driver's table
 		x := reading("a", 1)
 		x.Unit = ""
-		out.Reading(x)
+		out.Observe(x)
 		x = reading("a", 2)
 		x.Absent = device.NotYet // and yet a number
 		x.Instrument = device.Identity{Name: "impostor", Kind: "camera", Model: "M", Serial: "S"}
-		out.Reading(x)
+		out.Observe(x)
 		x = reading("b", 3)
 		x.At = kit.Stamp{Wall: time.Now(), Mono: -int64(time.Minute), Boot: old} // observed a minute ago
-		out.Reading(x)
+		out.Observe(x)
 		<-ctx.Done()
 		return ctx.Err()
 	}))

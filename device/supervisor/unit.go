@@ -23,9 +23,8 @@ type unit struct {
 	s        *Supervisor
 	driver   device.Driver
 	settings device.Settings
-	sees     bool        // it is a camera
-	steers   bool        // it is steerable
-	first    *generation // made by Add
+	first    *generation // made by Add; what it is able to do, its successors are
+	wake     chan struct{}
 
 	mu       sync.Mutex
 	gen      *generation // now running; nil while down
@@ -51,7 +50,7 @@ type generation struct {
 }
 
 func newUnit(s *Supervisor, d device.Driver, set device.Settings) (*unit, error) {
-	u := &unit{s: s, driver: d, settings: set, latest: map[string]*held{}, since: s.clock.Now(),
+	u := &unit{s: s, driver: d, settings: set, latest: map[string]*held{}, wake: make(chan struct{}, 1), since: s.clock.Now(),
 		health: device.Health{State: device.Absent, Reason: Starting}}
 	u.id = u.identity(device.Identity{})
 	g, err := u.make()
@@ -59,8 +58,6 @@ func newUnit(s *Supervisor, d device.Driver, set device.Settings) (*unit, error)
 		return nil, err
 	}
 	u.first = g
-	_, u.sees = g.inst.(device.Camera)
-	_, u.steers = g.inst.(device.Steerable)
 	return u, nil
 }
 
@@ -105,11 +102,14 @@ func (u *unit) run(ctx context.Context) {
 		delay = min(2*delay, maxDelay)
 		select {
 		case <-ctx.Done():
+			continue
+		case <-u.wake:
+			delay = firstDelay
 		case <-u.s.clock.After(wait):
-			u.mu.Lock()
-			u.restarts++
-			u.mu.Unlock()
 		}
+		u.mu.Lock()
+		u.restarts++
+		u.mu.Unlock()
 	}
 }
 

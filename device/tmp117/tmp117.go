@@ -42,8 +42,8 @@ const (
 
 // Health reasons.
 const (
-	Settling     = "settling"       // on the way to equilibrium
-	NotOnPatient = "not-on-patient" // outside the range of skin
+	Settling     device.Reason = "settling"       // on the way to equilibrium
+	NotOnPatient device.Reason = "not-on-patient" // outside the range of skin
 )
 
 // Errors of Run, besides those of the bus.
@@ -135,7 +135,7 @@ func (t *thermometer) Run(ctx context.Context) (err error) {
 	if err := c.start(); err != nil {
 		return err
 	}
-	t.out.Health(device.Health{State: device.Settling, Reason: Settling})
+	t.out.Observe(device.Health{State: device.Settling, Reason: Settling})
 
 	eq := equilibrium{hold: t.settle}
 	last, misses := t.clock.Now(), 0
@@ -183,6 +183,6 @@ func (t *thermometer) report(id device.Identity, h device.Health, raw int16) {
 	} else {
 		r.Absent = device.NotYet
 	}
-	t.out.Health(h)
-	t.out.Reading(r)
+	t.out.Observe(h)
+	t.out.Observe(r)
 }

@@ -40,9 +40,14 @@ type log struct {
 	health   []device.Health
 }
 
-func (l *log) Reading(r device.Reading) { l.readings = append(l.readings, r) }
-func (l *log) Samples(device.Samples)   {}
-func (l *log) Health(h device.Health)   { l.health = append(l.health, h) }
+func (l *log) Observe(o device.Observation) {
+	switch o := o.(type) {
+	case device.Reading:
+		l.readings = append(l.readings, o)
+	case device.Health:
+		l.health = append(l.health, o)
+	}
+}
 
 // drive runs the instrument for so many polls and returns what Run said. The log may be read afterwards.
 func drive(th *thermometer, clock *kit.Manual, polls int, each func(poll int)) error {
@@ -133,7 +138,7 @@ func TestSettling(t *testing.T) {
 	var story []string
 	at := map[string]time.Duration{}
 	for i, h := range out.health[1:] {
-		word := h.Reason
+		word := string(h.Reason)
 		if h.State == device.Live {
 			word = out.readings[i].Value.String()
 		} else if out.readings[i].Absent != device.NotYet || out.readings[i].Value != (device.Decimal{}) {
@@ -144,7 +149,7 @@ func TestSettling(t *testing.T) {
 			at[word] = out.readings[i].At.Wall.Sub(start)
 		}
 	}
-	if diff := cmp.Diff([]string{NotOnPatient, Settling, "37.10", NotOnPatient}, story); diff != "" {
+	if diff := cmp.Diff([]string{string(NotOnPatient), string(Settling), "37.10", string(NotOnPatient)}, story); diff != "" {
 		t.Error(diff)
 	}
 	// 15.1 Cel away with tau 5 s is flat after ln(15.1/5/0.002) x 5 = 37 s, the fit lags by half its span, then 30 s.

@@ -97,6 +97,8 @@ type Instrument struct {
 	Kind     device.Kind    `json:"kind"`
 	Health   device.Health  `json:"health"`
 	Since    time.Time      `json:"since"`
+	Grade    device.Grade   `json:"grade,omitempty"`
+	Modes    []string       `json:"modes,omitempty"` // to choose from before it measures
 	Twin     bool           `json:"twin"`
 	Readings []ReadingState `json:"readings"`
 	Axes     []device.Axis  `json:"axes,omitempty"` // if it can be steered

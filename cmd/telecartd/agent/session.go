@@ -143,6 +143,7 @@ func (a *Agent) step(ctx context.Context, f func(e *capture.Encounter) ([]captur
 		a.items = nil
 		a.review.wipe()
 		a.waves.wipe() // what was drawn before is somebody else's
+		a.sup.Forget() // and so is what was measured
 		a.notices = slices.DeleteFunc(a.notices, func(n link.Notice) bool { return n.Code == nameAlert })
 		a.encEnd()
 		a.encCtx, a.encEnd = context.WithCancel(context.Background())

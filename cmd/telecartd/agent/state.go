@@ -177,7 +177,7 @@ func (a *Agent) state() State {
 func (a *Agent) instruments() []link.Instrument {
 	out := []link.Instrument{}
 	for _, s := range a.sup.Snapshot() {
-		i := link.Instrument{Name: s.Name, Kind: s.Kind, Health: s.Health, Since: s.Since, Twin: s.Identity.Twin, Axes: a.consult.axes(s.Name),
+		i := link.Instrument{Name: s.Name, Kind: s.Kind, Health: s.Health, Since: s.Since, Grade: s.Identity.Grade, Modes: s.Modes, Twin: s.Identity.Twin, Axes: a.consult.axes(s.Name),
 			Readings: []link.ReadingState{}}
 		for _, r := range s.Readings {
 			i.Readings = append(i.Readings, link.ReadingState{Reading: r.Reading, Stale: r.Stale})

@@ -11,7 +11,7 @@ const root = resolve(import.meta.dirname, "../../..");
 const code = "([a-z]+(?:-[a-z]+)*)";
 
 interface Source { files: string; prefix: Prefix; find: RegExp[]; least: number }
-const prefixes = ["problem.", "reason.", "link.reason.", "notice.", "fleet.", "correct.", "event.", "strip.by.", "quantity.", "health."] as const;
+const prefixes = ["problem.", "reason.", "link.reason.", "notice.", "fleet.", "correct.", "event.", "strip.by.", "quantity.", "health.", "method.", "grade."] as const;
 type Prefix = (typeof prefixes)[number];
 
 // A refusal is written with its status, in a table's line or where it is made.
@@ -32,11 +32,10 @@ const sources: Source[] = [
   { files: "provisioning/identity/problem.go", prefix: "problem.", find: [new RegExp(`\\{"${code}", http\\.Status`, "g"), new RegExp(`Code: "${code}"`, "g")], least: 10 },
   { files: "uplink/steer/lease.go", prefix: "problem.", find: named, least: 7 },
   { files: "uplink/link/client.go", prefix: "link.reason.", find: [new RegExp(`return "${code}"\\n`, "g"), new RegExp(`Reason: "${code}"`, "g")], least: 4 },
-  { files: "device/device.go", prefix: "reason.", find: [new RegExp(`^\\t(?:NoSensor|NoFinger|LowSignal|NotYet|SensorFault) += "${code}"`, "gm")], least: 5 },
+  { files: "device/*.go", prefix: "reason.", find: [new RegExp(`\\bReason += "${code}"`, "g")], least: 17 },
+  { files: "device/*.go", prefix: "method.", find: [new RegExp(`\\bMethod += "${code}"`, "g")], least: 1 },
+  { files: "device/device.go", prefix: "grade.", find: [new RegExp(`\\bGrade = "${code}"`, "g")], least: 2 },
   { files: "device/device.go", prefix: "health.", find: [new RegExp(`State += "${code}"`, "g")], least: 4 },
-  { files: "device/supervisor/supervisor.go", prefix: "reason.", find: named, least: 8 },
-  { files: "device/tmp117/tmp117.go", prefix: "reason.", find: [new RegExp(`^\\t(?!quantity)\\w+ += "${code}"`, "gm")], least: 2 },
-  { files: "device/nonin/session.go", prefix: "reason.", find: named, least: 4 },
   { files: "device/camera/camera.go", prefix: "reason.", find: [new RegExp(`device\\.(?:Absent|Faulty|Settling), "${code}"`, "g"), new RegExp(`Reason: "${code}"`, "g")], least: 9 },
   { files: "cmd/telecartd/agent/*.go", prefix: "notice.", find: [new RegExp(`\\.notice\\("${code}"`, "g"), new RegExp(`^const \\w+Alert = "${code}"`, "gm")], least: 2 },
   { files: "uplink/hub/clinic/*.go", prefix: "notice.", find: [new RegExp(`\\.tell(?:Cart|All)?\\([^"\\n]*, "${code}"`, "g")], least: 4 },

@@ -1,11 +1,13 @@
 // English: the table that the others follow, key by key. A string with a count has a form for each plural category.
 
 import { enConsole } from "./en.console.ts";
+import { enInstruments } from "./en.instruments.ts";
 
 export type Entry = string | { one: string; other: string };
 
 export const en = {
   ...enConsole,
+  ...enInstruments,
 
   // words used everywhere
   "app.bedside": "Telecart bedside",
@@ -149,50 +151,6 @@ export const en = {
   "picture.earlier": "Earlier picture, {time}",
   "picture.of": "Picture of {instrument}",
   "picture.choose": "Which camera",
-  "health.live": "Ready",
-  "health.settling": "Getting ready",
-  "health.absent": "Not there",
-  "health.faulty": "Out of order",
-  "reason.no-sensor": "no sensor, plug it in",
-  "reason.no-finger": "no finger",
-  "reason.low-signal": "weak signal, keep still, warm the finger",
-  "reason.not-yet": "no value yet, wait",
-  "reason.sensor-fault": "sensor fault, use another sensor",
-  "reason.unplugged": "unplugged, plug it in",
-  "reason.no-data": "no values come, look at it",
-  "reason.settling": "it settles, wait",
-  "reason.not-on-patient": "not on the patient, put it on",
-  "reason.unknown-format": "it sends what can't be read, tell IT",
-  "reason.battery-low": "its battery is low",
-  "reason.starting": "starting, wait",
-  "reason.disconnected": "not connected, plug it in",
-  "reason.cannot-start": "can't be started, tell IT",
-  "reason.crashed": "failed, it starts again by itself",
-  "reason.flooding": "sends too much, it starts again by itself",
-  "reason.stuck": "stuck, unplug it, plug it in again",
-  "reason.stopped": "stopped",
-  "reason.busy": "in use by something else, unplug it, plug it in again",
-  "reason.not-a-camera": "this is no camera, tell IT",
-  "reason.no-format": "its pictures can't be used, tell IT",
-  "reason.broken-pictures": "broken pictures, check the cable",
-  "reason.stream-failed": "the picture stopped, unplug it, plug it in again",
-  "reason.no-pictures": "no pictures come, unplug it, plug it in again",
-  "reason.no-permission": "the cart may not open it, tell IT",
-  "reason.failed": "failed, unplug it, plug it in again",
-  "reason.stale": "no new value",
-  "quantity.body-temperature": "Temperature",
-  "quantity.oxygen-saturation": "SpO2",
-  "quantity.pulse-rate": "Pulse",
-  "quantity.pleth": "Pulse wave",
-  "unit.Cel": "°C",
-  "unit.%": "%",
-  "unit./min": "/min",
-  "unit.1": "",
-  "instrument.name.camera": "Camera",
-  "instrument.name.otoscope": "Otoscope",
-  "instrument.name.dermatoscope": "Dermatoscope",
-  "instrument.name.thermometer": "Thermometer",
-  "instrument.name.oximeter": "Oximeter",
   "wave.title": "{quantity}, {instrument}",
 
   // capture

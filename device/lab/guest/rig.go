@@ -14,15 +14,25 @@ type outlet struct {
 	readings chan device.Reading
 	samples  chan device.Samples
 	health   chan device.Health
+	inputs   chan device.Input
 }
 
 func newOutlet() *outlet {
-	return &outlet{make(chan device.Reading, 256), make(chan device.Samples, 256), make(chan device.Health, 256)}
+	return &outlet{make(chan device.Reading, 256), make(chan device.Samples, 256), make(chan device.Health, 256), make(chan device.Input, 256)}
 }
 
-func (o *outlet) Reading(r device.Reading) { offer(o.readings, r) }
-func (o *outlet) Samples(s device.Samples) { offer(o.samples, s) }
-func (o *outlet) Health(h device.Health)   { offer(o.health, h) }
+func (o *outlet) Observe(x device.Observation) {
+	switch x := x.(type) {
+	case device.Reading:
+		offer(o.readings, x)
+	case device.Samples:
+		offer(o.samples, x)
+	case device.Health:
+		offer(o.health, x)
+	case device.Input:
+		offer(o.inputs, x)
+	}
+}
 
 func offer[T any](c chan T, v T) {
 	select {

@@ -18,6 +18,8 @@ export const sites = {
   oximeter: ["finger", "toe", "earlobe", ""],
 } as const;
 
+const isSited = (kind: string): kind is keyof typeof sites => kind in sites;
+
 type Side = "" | "left" | "right";
 type Panel = "where" | "clip" | "measure" | "waveform" | "note";
 interface Taken { item: string; at: string; side: Side; site: string }
@@ -242,7 +244,7 @@ export function CaptureView(p: ViewProps) {
               {w.t("capture.measure.save")}
             </Button>
             {sideChoice}
-            {siteChoice(meter.kind)}
+            {isSited(meter.kind) && siteChoice(meter.kind)}
           </>
         ) : (
           <>
