@@ -12,6 +12,7 @@ import (
 	"errors"
 	"time"
 
+	"telecart/device/bus"
 	"telecart/device/kit"
 )
 
@@ -309,6 +310,7 @@ type Settings struct {
 	Options map[string]string `toml:"options"`
 	Clock   kit.Clock         `toml:"-"`
 	Stamp   *kit.Stamper      `toml:"-"`
+	Buses   *bus.Buses        `toml:"-"` // the cart's I2C buses
 }
 
 // Twin says that the simulated counterpart is wanted.

@@ -28,6 +28,7 @@ import (
 	"time"
 
 	"telecart/device"
+	"telecart/device/bus"
 	"telecart/device/kit"
 )
 
@@ -64,6 +65,7 @@ type Options struct {
 	Stamp   *kit.Stamper   // one that trusts nothing
 	Log     *slog.Logger   // discards
 	Rand    func() float64 // 0 <= x < 1, for jitter; called from many goroutines
+	Buses   *bus.Buses     // the machine's
 }
 
 // Status is one instrument's condition.
@@ -93,6 +95,7 @@ type Supervisor struct {
 	stamp   *kit.Stamper
 	log     *slog.Logger
 	rand    func() float64
+	buses   *bus.Buses
 	hub     hub
 
 	mu    sync.Mutex
@@ -104,7 +107,7 @@ type Supervisor struct {
 
 // New makes a supervisor of nothing yet.
 func New(o Options) *Supervisor {
-	s := &Supervisor{drivers: map[string]device.Driver{}, clock: o.Clock, stamp: o.Stamp, log: o.Log, rand: o.Rand}
+	s := &Supervisor{drivers: map[string]device.Driver{}, clock: o.Clock, stamp: o.Stamp, log: o.Log, rand: o.Rand, buses: o.Buses}
 	for _, d := range o.Drivers {
 		s.drivers[d.Name] = d
 	}
@@ -116,6 +119,9 @@ func New(o Options) *Supervisor {
 	}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.buses == nil {
+		s.buses = bus.New()
 	}
 	if s.rand == nil {
 		s.rand = rand.Float64
@@ -142,6 +148,9 @@ func (s *Supervisor) Add(set device.Settings) error {
 	}
 	if set.Stamp == nil {
 		set.Stamp = s.stamp
+	}
+	if set.Buses == nil {
+		set.Buses = s.buses
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
