@@ -52,6 +52,7 @@ const (
 	KindLight       Kind = "light"
 	KindPower       Kind = "power"
 	KindClock       Kind = "clock"
+	KindHand        Kind = "hand" // no instrument: a person measured and entered it
 )
 
 // Grade says how far an instrument's values go; "" is a medical instrument. It travels with every value.
@@ -78,6 +79,7 @@ type Identity struct {
 type About struct {
 	Model  string
 	Serial string
+	Grade  Grade // if it is less than the driver's line says
 }
 
 // State is an instrument's condition.
@@ -89,6 +91,15 @@ const (
 	Live     State = "live"
 	Faulty   State = "faulty"
 )
+
+// Fault is an error of Run that knows what the nurse is to be told. Any other error counts as "disconnected".
+type Fault struct {
+	Health Health
+	Err    error
+}
+
+func (f Fault) Error() string { return f.Err.Error() }
+func (f Fault) Unwrap() error { return f.Err }
 
 // Reason is a code for why something is as it is. Both screens put it in words a nurse can act on ("no-finger" ->
 // "Oximeter: no finger"); a test finds every constant of this type and holds the screens to it.
@@ -146,6 +157,9 @@ const (
 	NotYet      Reason = "not-yet"      // still settling
 	SensorFault Reason = "sensor-fault" //
 	NoData      Reason = "no-data"      // silent
+
+	// BatteryCritical: the cart's own battery is about to end; what is being captured is to be saved now.
+	BatteryCritical Reason = "battery-critical"
 )
 
 // onceStands is how long a value that was measured once (a cuff's, a scale's) is shown as current. The end of the

@@ -100,7 +100,10 @@ export interface BedsideState {
 }
 
 /** Server -> page on /api/ws: exactly one of these. */
-export type BedsideMessage = { state: BedsideState } | { samples: Samples } | Reply;
+export type BedsideMessage = { state: BedsideState } | { samples: Samples } | { input: Input } | Reply;
+
+/** What somebody did with a scanner, a pedal or a camera's button. */
+export interface Input { instrument: string; act: "scanned" | "shutter"; text?: string; symbology?: string }
 
 /*
 Commands on /api/ws (verb: arguments -> result):
@@ -114,6 +117,11 @@ Commands on /api/ws (verb: arguments -> result):
   reading: {instrument, site?, side?}                 -> {items}  every present value of that instrument; refused with
                                                          code "nothing-to-save" when there is none
   waveform: {instrument, seconds, site?, side?}       -> {item}   (5..30 s, from what was already measured or from now on)
+  sound: {instrument, seconds, site?, side?}          -> {item}   (2..60 s from now on)
+  measure: {instrument, mode}                         -> starts a cuff; the result comes as readings. codes: choose-mode, measuring, too-soon
+  stop-measure: {instrument}                          -> lets the air out, at any time
+  by-hand: {values: [{quantity, value: "36.6"}], device?, site?, side?} -> {items}; codes: out-of-range, bad-argument
+  adjust: {instrument, set: {brightness: 40}}         -> a light
   note: {text}                                        -> {item}
   correct: {item, reason, side?, text?}               -> {item}
   call: {reason?} / cancel-call: {}

@@ -109,7 +109,7 @@ func (g *generation) about(a device.About) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.gen == g && g.afford() {
-		u.id = u.identity(device.Identity{Model: a.Model, Serial: a.Serial})
+		u.id = u.identity(device.Identity{Model: a.Model, Serial: a.Serial, Grade: a.Grade})
 	}
 }
 
@@ -151,7 +151,17 @@ func (g *generation) afford() bool {
 // identity keeps of what the driver says only what the settings can't know.
 func (u *unit) identity(said device.Identity) device.Identity {
 	return device.Identity{Name: u.settings.Name, Kind: u.driver.Kind, Driver: u.driver.Name, Port: u.settings.Port,
-		Twin: u.settings.Twin(), Grade: u.driver.Grade, Model: cmp.Or(said.Model, u.id.Model), Serial: cmp.Or(said.Serial, u.id.Serial)}
+		Twin: u.settings.Twin(), Grade: worst(u.driver.Grade, said.Grade, u.id.Grade), Model: cmp.Or(said.Model, u.id.Model), Serial: cmp.Or(said.Serial, u.id.Serial)}
+}
+
+// worst: a driver's line says the best that its instruments can be; one of them may be less.
+func worst(grades ...device.Grade) (w device.Grade) {
+	for _, g := range grades {
+		if w != device.Uncalibrated && g != "" {
+			w = g
+		}
+	}
+	return w
 }
 
 // watch finds out whether the instrument has fallen silent.

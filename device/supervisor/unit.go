@@ -171,6 +171,10 @@ func verdict(err error) device.Health {
 	case errors.Is(err, ErrFlood):
 		return device.Health{State: device.Faulty, Reason: Flooding}
 	}
+	var f device.Fault
+	if errors.As(err, &f) {
+		return f.Health
+	}
 	return device.Health{State: device.Absent, Reason: Disconnected}
 }
 
@@ -178,7 +182,7 @@ func (u *unit) up(g *generation) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.gen, u.silent = g, false
-	u.id.Model, u.id.Serial = "", "" // another one may be plugged in now
+	u.id.Model, u.id.Serial, u.id.Grade = "", "", u.driver.Grade // another one may be plugged in now
 }
 
 // down ends what the instrument may say, and withdraws what it said.

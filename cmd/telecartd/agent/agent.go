@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"telecart/capture"
@@ -61,10 +62,12 @@ type Agent struct {
 	waves     *waves
 	wristband *regexp.Regexp
 	consult   *consults
+	inputs    fan[device.Input]
+	lastGasp  atomic.Bool   // the battery is about to end
 	claimed   chan struct{} // a claim was traded for a new identity
 	hubSays   chan struct{} // patientOf changed
 
-	changes broadcast
+	changes fan[struct{}]
 	steps   sync.Mutex // one step of the encounter at a time
 
 	mu        sync.Mutex
@@ -392,10 +395,16 @@ func (a *Agent) listen(ctx context.Context) error {
 			if !ok {
 				return ctx.Err()
 			}
-			if e.Samples != nil {
+			switch {
+			case e.Samples != nil:
 				a.waves.add(*e.Samples)
 				a.consult.samples(*e.Samples)
-			} else {
+			case e.Input != nil:
+				a.inputs.tell(*e.Input)
+			default:
+				if e.Health != nil && e.Health.Kind == device.KindPower {
+					a.gasp(e.Health.Health)
+				}
 				a.change()
 			}
 		}
@@ -404,7 +413,7 @@ func (a *Agent) listen(ctx context.Context) error {
 
 // change tells everyone who watches the state.
 func (a *Agent) change() {
-	a.changes.tell()
+	a.changes.tell(struct{}{})
 	if l := a.currentLink(); l != nil {
 		l.Touch()
 	}
@@ -417,4 +426,4 @@ func (a *Agent) currentLink() *link.Client {
 }
 
 // Changed gives a channel that ticks after changes; Release it.
-func (a *Agent) Changed() (<-chan struct{}, func()) { return a.changes.join() }
+func (a *Agent) Changed() (<-chan struct{}, func()) { return a.changes.join(1) }

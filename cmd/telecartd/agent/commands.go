@@ -30,6 +30,9 @@ var (
 	errVerb       = errors.New("agent: no such command")
 	errNoLink     = errors.New("agent: no link: everything is kept here; call again when it is back")
 	errNoConsult  = errors.New("agent: there is no consult")
+	errPractice   = errors.New("agent: this instrument is not calibrated: its values are kept in practice alone")
+	errRange      = errors.New("agent: out of range")
+	errBattery    = errors.New("agent: the battery is nearly empty")
 )
 
 // args are the arguments of all commands; each takes those it knows (cmd/ui/api.ts).
@@ -47,6 +50,10 @@ type args struct {
 	Item       ledger.Hash     `json:"item"`
 	Verb       string          `json:"answer"`
 	Notice     string          `json:"notice"`
+	Mode       string          `json:"mode"`
+	Values     []HandValue     `json:"values"`
+	Device     string          `json:"device"`
+	Set        map[string]int  `json:"set"`
 }
 
 // result is a command's answer: the item, or several, that are saved now.
@@ -111,6 +118,15 @@ func (a *Agent) Command(ctx context.Context, verb string, raw json.RawMessage) (
 		return saved(err, s...)
 	case "waveform":
 		return one(a.waveform(ctx, in.Instrument, in.Seconds, in.Site, in.Side))
+	case "measure":
+		return nil, a.measure(ctx, in.Instrument, in.Mode)
+	case "stop-measure":
+		return nil, a.stopMeasure(ctx, in.Instrument)
+	case "by-hand":
+		s, err := a.byHand(ctx, in.Values, in.Device, in.Site, in.Side)
+		return saved(err, s...)
+	case "adjust":
+		return nil, a.adjust(ctx, in.Instrument, in.Set)
 	case "note":
 		if in.Text == "" || len(in.Text) > maxNote {
 			return nil, fmt.Errorf("%w: a note has 1 to %d bytes", errArgument, maxNote)
@@ -203,6 +219,12 @@ func Problem(err error) *wire.Problem {
 		{errDiskFull, http.StatusInsufficientStorage, "disk-full"},
 		{unix.ENOSPC, http.StatusInsufficientStorage, "disk-full"},
 		{errNothing, http.StatusConflict, "nothing-to-save"},
+		{device.ErrMode, http.StatusBadRequest, "choose-mode"},
+		{device.ErrBusy, http.StatusConflict, "measuring"},
+		{device.ErrTooSoon, http.StatusTooManyRequests, "too-soon"},
+		{errPractice, http.StatusConflict, "practice-only"},
+		{errRange, http.StatusBadRequest, "out-of-range"},
+		{errBattery, http.StatusServiceUnavailable, "battery-empty"},
 		{errVerb, http.StatusNotFound, "no-such-command"},
 		{errNoLink, http.StatusServiceUnavailable, "no-link"},
 		{errNoConsult, http.StatusConflict, "no-consult"},

@@ -59,14 +59,39 @@ func newConsults(a *Agent) *consults {
 	c := &consults{a: a, wake: make(chan struct{}, 1), axesC: make(chan string, 16), sending: map[string]*sending{}, shells: map[string]*steer.Shell{},
 		known: map[string][]device.Axis{}, problems: map[string]string{}}
 	for _, i := range a.set.Instrument {
-		if dev, ok := a.sup.Steerable(i.Name); ok {
-			sh, err := steer.NewShell(steer.Options{Instrument: i.Name, Device: dev, Clock: a.clock, Log: a.log, Do: c.act, Send: c.say})
-			if err == nil {
-				c.shells[i.Name] = sh
-			}
-		}
+		c.steers(i.Name)
 	}
 	return c
+}
+
+// steers makes the lease machine of an instrument that can be steered; nil for another.
+func (c *consults) steers(name string) *steer.Shell {
+	dev, ok := c.a.sup.Steerable(name)
+	if !ok {
+		return nil
+	}
+	sh, err := steer.NewShell(steer.Options{Instrument: name, Device: dev, Clock: c.a.clock, Log: c.a.log, Do: c.act, Send: c.say})
+	if err != nil {
+		c.a.log.Error("agent: can't be steered", "instrument", name, "err", err)
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.shells[name] = sh
+	return sh
+}
+
+func (c *consults) shell(name string) *steer.Shell {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.shells[name]
+}
+
+// steered are the instruments that can be steered, in order.
+func (c *consults) steered() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Sorted(maps.Keys(c.shells))
 }
 
 func (c *consults) nudge() {
@@ -80,7 +105,8 @@ func (c *consults) nudge() {
 func (c *consults) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, sh := range c.shells {
+	for _, name := range c.steered() {
+		sh := c.shell(name)
 		wg.Go(func() { sh.Run(ctx) })
 	}
 	wg.Go(func() { c.readAxes(ctx) })
@@ -351,8 +377,8 @@ func (c *consults) view() (*ConsultView, []steer.Lease) {
 // presence is what the hub is told.
 func (c *consults) presence() (*link.ConsultState, []steer.Lease) {
 	leases := []steer.Lease{}
-	for _, name := range slices.Sorted(maps.Keys(c.shells)) {
-		leases = append(leases, c.shells[name].Lease())
+	for _, name := range c.steered() {
+		leases = append(leases, c.shell(name).Lease())
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -10,46 +10,11 @@ import (
 	"telecart/device/kit"
 )
 
-// broadcast ticks everyone who joined; a tick that was not taken yet stands for all later ones.
-type broadcast struct {
-	mu   sync.Mutex
-	next int
-	all  map[int]chan struct{}
-}
-
-func (b *broadcast) join() (<-chan struct{}, func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.all == nil {
-		b.all = map[int]chan struct{}{}
-	}
-	n, c := b.next, make(chan struct{}, 1)
-	b.next++
-	b.all[n] = c
-	return c, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		delete(b.all, n)
-	}
-}
-
-func (b *broadcast) tell() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, c := range b.all {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
-
 // waves keeps the last waveSeconds of every waveform, and hands pieces on as they come.
 type waves struct {
 	mu   sync.Mutex
 	last map[waveID]device.Samples
-	next int
-	all  map[int]chan device.Samples
+	all  fan[device.Samples]
 }
 
 type waveID struct{ instrument, quantity string }
@@ -57,7 +22,7 @@ type waveID struct{ instrument, quantity string }
 const waveSeconds = 30
 
 func newWaves() *waves {
-	return &waves{last: map[waveID]device.Samples{}, all: map[int]chan device.Samples{}}
+	return &waves{last: map[waveID]device.Samples{}}
 }
 
 func (w *waves) add(s device.Samples) {
@@ -75,12 +40,7 @@ func (w *waves) add(s device.Samples) {
 		kept.Values = append([]int32(nil), kept.Values[len(kept.Values)-most:]...)
 	}
 	w.last[id] = kept
-	for _, c := range w.all {
-		select {
-		case c <- s:
-		default: // a page that does not keep up misses a piece
-		}
-	}
+	w.all.tell(s)
 }
 
 // wipe forgets all of it.
@@ -107,16 +67,39 @@ func (w *waves) tail(instrument string, seconds int, now kit.Stamp) (device.Samp
 	return device.Samples{}, false
 }
 
-func (w *waves) join() (<-chan device.Samples, func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	n, c := w.next, make(chan device.Samples, 32)
-	w.next++
-	w.all[n] = c
+func (w *waves) join() (<-chan device.Samples, func()) { return w.all.join(32) }
+
+// fan hands what comes to everyone who joined; who does not keep up misses some.
+type fan[T any] struct {
+	mu   sync.Mutex
+	next int
+	all  map[int]chan T
+}
+
+func (f *fan[T]) join(buffer int) (<-chan T, func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.all == nil {
+		f.all = map[int]chan T{}
+	}
+	n, c := f.next, make(chan T, buffer)
+	f.next++
+	f.all[n] = c
 	return c, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		delete(w.all, n)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.all, n)
+	}
+}
+
+func (f *fan[T]) tell(x T) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range f.all {
+		select {
+		case c <- x:
+		default:
+		}
 	}
 }
 

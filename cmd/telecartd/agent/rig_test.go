@@ -38,6 +38,8 @@ type rig struct {
 	records *seal.Records
 	log     *syncBuffer
 
+	extra []device.Driver // beside the table; each makes an instrument of its own name
+
 	a      *Agent
 	cancel context.CancelFunc
 	done   chan error
@@ -104,6 +106,9 @@ func (r *rig) settings() Settings {
 	s.Instrument = []device.Settings{
 		{Name: "room camera", Driver: "camera", Port: "twin", Options: map[string]string{"width": "320", "height": "240", "fps": "15"}},
 		{Name: "oximeter", Driver: "nonin", Port: "twin"}}
+	for _, d := range r.extra {
+		s.Instrument = append(s.Instrument, device.Settings{Name: d.Name, Driver: d.Name, Port: "twin"})
+	}
 	return s
 }
 
@@ -111,7 +116,7 @@ func (r *rig) settings() Settings {
 func (r *rig) make() *Agent {
 	r.t.Helper()
 	r.stop()
-	a, err := New(Options{Settings: r.settings(), Version: "test", Drivers: all.Table(), Clock: kit.System{},
+	a, err := New(Options{Settings: r.settings(), Version: "test", Drivers: append(all.Table(), r.extra...), Clock: kit.System{},
 		Checker: func(_ context.Context, path string) (outbox.Index, error) { return outbox.Check(path) }, Log: slog.New(slog.NewJSONHandler(r.log, nil))})
 	if err != nil {
 		r.t.Fatal(err)

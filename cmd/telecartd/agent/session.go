@@ -152,6 +152,9 @@ func (a *Agent) step(ctx context.Context, f func(e *capture.Encounter) ([]captur
 		a.list(s, bodies[i])
 	}
 	a.mu.Unlock()
+	if is.ID != was.ID {
+		go a.letGo(context.WithoutCancel(ctx))
+	}
 	if is.ID != was.ID && was.ID != (ledger.ID{}) { // its key can't open anything from now on
 		b := books[0]
 		if was.Practice {
@@ -322,7 +325,7 @@ func (a *Agent) frames(ctx context.Context, instrument string, n int, during tim
 			return out, nil
 		default:
 		}
-		if during == 0 && len(out) == n || size > maxClip {
+		if during == 0 && len(out) == n || size > maxClip || during > 0 && a.lastGasp.Load() {
 			return out, nil
 		}
 	}
@@ -335,6 +338,9 @@ const maxClip = 48 << 20
 func (a *Agent) clip(ctx context.Context, instrument string, seconds int, site, side string) (Saved, error) {
 	if seconds < 1 || seconds > 10 {
 		return Saved{}, fmt.Errorf("%w: a clip has 1 to 10 seconds", errArgument)
+	}
+	if a.lastGasp.Load() {
+		return Saved{}, fmt.Errorf("%w: no clip now; notes, values and pictures are still saved", errBattery)
 	}
 	if a.diskPercent() >= clipsUpTo {
 		return Saved{}, fmt.Errorf("%w: %d %% of the disk are used; there is room for readings, notes and stills alone", errDiskFull, clipsUpTo)
@@ -375,8 +381,11 @@ func (a *Agent) reading(ctx context.Context, instrument, site, side string) ([]S
 			continue
 		}
 		for _, r := range s.Readings {
-			if r.Absent != "" || r.Stale {
+			if r.Absent != "" || r.Stale || ofCart(r.Quantity) || r.Quantity == pressureNow {
 				continue
+			}
+			if err := mayKeep(r.Reading, b.Practice); err != nil {
+				return out, err
 			}
 			one, value := b, r.Reading
 			value.Site, value.Side = site, side
@@ -410,6 +419,9 @@ func (a *Agent) waveform(ctx context.Context, instrument string, seconds int, si
 	give := a.clock.After(time.Duration(seconds)*time.Second + 5*time.Second)
 	for {
 		if s, ok := a.waves.tail(instrument, seconds, a.stamp.Now()); ok {
+			if s.Instrument.Grade == device.Uncalibrated && !b.Practice {
+				return Saved{}, fmt.Errorf("%w: %s", errPractice, instrument)
+			}
 			for _, v := range s.Values {
 				b.Blob = binary.LittleEndian.AppendUint32(b.Blob, uint32(v))
 			}

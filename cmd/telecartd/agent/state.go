@@ -110,7 +110,7 @@ func newItem(h ledger.Hash, b capture.Body) Item {
 func (a *Agent) State() (json.RawMessage, error) { return json.Marshal(a.state()) }
 
 func (a *Agent) state() State {
-	s := State{Now: a.clock.Now().UTC(), Version: a.version, Disk: a.diskPercent(), Held: 0, HeldByKind: map[capture.Kind]int{},
+	s := State{Now: a.clock.Now().UTC(), Version: a.version, Disk: a.diskPercent(), Battery: a.battery(), Held: 0, HeldByKind: map[capture.Kind]int{},
 		Items: []Item{}, Notices: []link.Notice{}, Instrument: []ui.Instrument{}}
 	for _, i := range a.instruments() {
 		s.Instrument = append(s.Instrument, ui.ShowInstrument(i))
@@ -189,7 +189,7 @@ func (a *Agent) instruments() []link.Instrument {
 
 // presence is what the hub is told. It names no patient.
 func (a *Agent) presence() link.Presence {
-	p := link.Presence{DiskPercent: a.diskPercent(), Instruments: a.instruments()}
+	p := link.Presence{DiskPercent: a.diskPercent(), BatteryMin: a.battery(), Instruments: a.instruments()}
 	for _, b := range a.boxes() {
 		st := b.Stats()
 		p.Held += st.Held

@@ -31,7 +31,7 @@ func (c *consults) receive(m link.Message) {
 }
 
 func (c *consults) deliver(instrument string, ev steer.Event) {
-	if sh := c.shells[instrument]; sh != nil {
+	if sh := c.shell(instrument); sh != nil {
 		sh.Deliver(ev)
 	}
 }
@@ -58,7 +58,7 @@ func (c *consults) act(ctx context.Context, act steer.Act) (string, error) {
 
 // takeBack is the nurse's: whoever steers stops at once.
 func (c *consults) takeBack(instrument string) error {
-	if c.shells[instrument] == nil {
+	if c.shell(instrument) == nil {
 		return fmt.Errorf("%w: %q can't be steered", errInstrument, instrument)
 	}
 	c.deliver(instrument, steer.TakeBack{})
@@ -67,7 +67,7 @@ func (c *consults) takeBack(instrument string) error {
 }
 
 func (c *consults) giveBack(instrument string) error {
-	if c.shells[instrument] == nil {
+	if c.shell(instrument) == nil {
 		return fmt.Errorf("%w: %q can't be steered", errInstrument, instrument)
 	}
 	c.deliver(instrument, steer.GiveBack{})
@@ -113,7 +113,7 @@ func (c *consults) readAxes(ctx context.Context) {
 		}
 	}
 	all := func() {
-		for name := range c.shells {
+		for _, name := range c.steered() {
 			read(name)
 		}
 	}

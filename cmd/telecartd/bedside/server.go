@@ -45,6 +45,7 @@ type Nurse interface {
 type Instruments interface {
 	Camera(name string) (device.Camera, bool)
 	Samples() (pieces <-chan device.Samples, leave func())
+	Inputs() (inputs <-chan device.Input, leave func())
 	Review(item ledger.Hash) (media string, data []byte, ok bool)
 }
 
@@ -151,6 +152,14 @@ type samples struct {
 	At         time.Time `json:"at"`
 }
 
+// input is what somebody did with a scanner or a pedal, as the page takes it.
+type input struct {
+	Instrument string     `json:"instrument"`
+	Act        device.Act `json:"act"`
+	Text       string     `json:"text,omitempty"`
+	Symbology  string     `json:"symbology,omitempty"`
+}
+
 // socket carries state and waveforms out, commands in.
 func (s *Server) socket(w http.ResponseWriter, r *http.Request) {
 	ws, err := websocket.Accept(w, r, nil)
@@ -167,6 +176,8 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request) {
 	defer leave()
 	pieces, stop := s.opt.Instruments.Samples()
 	defer stop()
+	inputs, hear := s.opt.Instruments.Inputs()
+	defer hear()
 	replies := make(chan reply, 16)
 	wg.Go(func() { defer cancel(); s.commands(ctx, ws, replies, &wg) })
 	due := true
@@ -195,6 +206,10 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request) {
 			gap = nil
 		case p := <-pieces:
 			if send(ctx, ws, map[string]any{"samples": samples{p.Instrument.Name, p.Quantity, p.RateHz, p.Values, p.At.Wall}}) != nil {
+				return
+			}
+		case i := <-inputs:
+			if send(ctx, ws, map[string]any{"input": input{i.Instrument.Name, i.Act, i.Text, i.Symbology}}) != nil {
 				return
 			}
 		case a := <-replies:

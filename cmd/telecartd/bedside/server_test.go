@@ -33,6 +33,7 @@ type cart struct {
 
 	ticks   chan struct{}
 	pieces  chan device.Samples
+	inputs  chan device.Input
 	command func(ctx context.Context, verb string, args json.RawMessage) (any, error)
 	frames  chan device.Frame
 	views   chan string // "open", "close"
@@ -60,6 +61,7 @@ func (c *cart) Command(ctx context.Context, verb string, args json.RawMessage) (
 }
 func (c *cart) Changed() (<-chan struct{}, func())       { return c.ticks, func() {} }
 func (c *cart) Samples() (<-chan device.Samples, func()) { return c.pieces, func() {} }
+func (c *cart) Inputs() (<-chan device.Input, func())    { return c.inputs, func() {} }
 func (c *cart) Camera(name string) (device.Camera, bool) { return c, name == "room camera" }
 func (c *cart) Run(context.Context) error                { return nil }
 func (c *cart) Watch() device.View                       { c.views <- "open"; return view{c} }
@@ -94,7 +96,7 @@ type page struct {
 
 func newPage(t *testing.T, clock kit.Clock) *page {
 	t.Helper()
-	c := &cart{ticks: make(chan struct{}, 1), pieces: make(chan device.Samples), frames: make(chan device.Frame), views: make(chan string, 1000)}
+	c := &cart{ticks: make(chan struct{}, 1), pieces: make(chan device.Samples), inputs: make(chan device.Input), frames: make(chan device.Frame), views: make(chan string, 1000)}
 	p := &page{t: t, cart: c, drawn: make(chan time.Duration, 8)}
 	p.srv = httptest.NewUnstartedServer(nil)
 	p.s = New(p.srv.Listener.Addr().String(), Options{Nurse: c, Instruments: c, JPEG: func(f device.Frame) (device.Frame, error) { return f, nil },
@@ -140,6 +142,7 @@ func next[T any](t *testing.T, what string, c <-chan T) (v T) {
 type message struct {
 	State   *int            `json:"state"`
 	Samples *samples        `json:"samples"`
+	Input   *input          `json:"input"`
 	Reply   *int            `json:"reply"`
 	OK      bool            `json:"ok"`
 	Problem *wire.Problem   `json:"problem"`
@@ -281,6 +284,12 @@ func TestState(t *testing.T) {
 	clock.AwaitWaiters(2)
 	clock.Advance(time.Second)
 	hear(t, ws, state) // the clock on the screen
+
+	p.cart.inputs <- device.Input{Act: device.Scanned, Text: "ABC-1234", Instrument: device.Identity{Name: "scanner"}}
+	m := hear(t, ws, func(m message) bool { return m.Input != nil })
+	if *m.Input != (input{Instrument: "scanner", Act: "scanned", Text: "ABC-1234"}) {
+		t.Errorf("%+v", m.Input)
+	}
 }
 
 func TestCommands(t *testing.T) {

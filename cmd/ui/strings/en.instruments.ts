@@ -7,6 +7,7 @@ export const enInstruments = {
   "health.faulty": "Out of order",
   "reason.no-sensor": "no sensor, plug it in",
   "reason.no-finger": "no finger",
+  "reason.battery-critical": "nearly empty, plug the cart in now",
   "reason.low-signal": "weak signal, keep still, warm the finger",
   "reason.not-yet": "no value yet, wait",
   "reason.sensor-fault": "sensor fault, use another sensor",

@@ -296,6 +296,7 @@ export const en = {
   "notice.corrected": "An item that you saw was corrected: {reason}.",
   "notice.ledger-fork": "Cart {cart} and the hub disagree about its ledger. Both are kept; tell IT.",
   "notice.encounter-split": "An encounter of cart {cart} was split after a restart. Check whose items are whose.",
+  "notice.battery-empty": "The battery is nearly empty. Plug the cart in now.",
   "notice.other": "Notice: {code}",
 
   // help
@@ -355,6 +356,12 @@ export const en = {
   "problem.no-camera": "There is no such camera now. Plug it in.",
   "problem.not-in-memory": "It is kept sealed. It can be seen at the hub.",
   "problem.no-picture": "The live picture does not go out. It tries again by itself.",
+  "problem.choose-mode": "Choose the patient's size first.",
+  "problem.measuring": "It is measuring. Wait, or stop it.",
+  "problem.too-soon": "The arm needs a pause. Try again in half a minute.",
+  "problem.practice-only": "This instrument is not calibrated. Its values are kept in practice alone.",
+  "problem.out-of-range": "This number can't be. Check it.",
+  "problem.battery-empty": "The battery is nearly empty. Plug the cart in; notes, values and pictures are still saved.",
   "problem.failed": "This did not work. Try again; tell IT if it stays so.",
   "problem.unauthorized": "Name or password is not right.",
   "problem.locked": "Too many tries. Wait five minutes.",

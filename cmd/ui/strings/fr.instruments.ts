@@ -10,6 +10,7 @@ export const frInstruments: Record<keyof typeof enInstruments, Entry> = {
   "health.faulty": "En panne",
   "reason.no-sensor": "pas de capteur, branchez-le",
   "reason.no-finger": "pas de doigt",
+  "reason.battery-critical": "presque vide, branchez le chariot maintenant",
   "reason.low-signal": "signal faible, ne pas bouger, réchauffer le doigt",
   "reason.not-yet": "pas encore de valeur, attendez",
   "reason.sensor-fault": "capteur en panne, changez-le",
