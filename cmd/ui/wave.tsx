@@ -105,11 +105,18 @@ export function StillWave(p: { values: number[]; rateHz?: number; label: string 
   return <div class="wave tall" ref={box} role="img" aria-label={p.label} data-testid="item-wave" />;
 }
 
-export interface Point { at: number; value: number }
+/** series: what a line may join. Values of another instrument, method or place on the body are another line. */
+export interface Point { at: number; value: number; series: string }
+
+/** What a value's line is, from all that makes it another measurement. */
+export function seriesOf(instrument: string | undefined, r: { method?: string; site?: string; side?: string }): string {
+  return [instrument ?? "", r.method ?? "", r.site ?? "", r.side ?? ""].join("\n");
+}
 
 /** A trend over the grey reference band. It has no thresholds and judges nothing. */
 export function Trend(p: { points: Point[]; band: Band | undefined; label: string }) {
   const last = p.points.at(-1)?.at ?? 0;
+  const lines = [...new Set(p.points.map((x) => x.series))];
   const { box } = usePlot(
     (el, width, height) =>
       new uPlot(
@@ -124,10 +131,10 @@ export function Trend(p: { points: Point[]; band: Band | undefined; label: strin
             { stroke: ink(el, "--muted"), grid: { show: false }, ticks: { show: false }, size: 20, space: 70, values: (_, at) => at.map(clock) },
             { stroke: ink(el, "--muted"), grid: { stroke: ink(el, "--line"), width: 1 }, ticks: { show: false }, size: 36, space: 14, incrs: [1, 2, 5, 10, 20, 50] },
           ],
-          series: [{}, { stroke: ink(el, "--ink"), width: 1.5, spanGaps: false, points: { show: true, size: 4, fill: ink(el, "--ink") } }],
+          series: [{}, ...lines.map(() => ({ stroke: ink(el, "--ink"), width: 1.5, spanGaps: true, points: { show: true, size: 4, fill: ink(el, "--ink") } }))],
           hooks: { drawClear: [(u) => p.band && grey(u, p.band, ink(el, "--band"))] },
         },
-        [p.points.map((x) => x.at / 1000), p.points.map((x) => x.value)],
+        [p.points.map((x) => x.at / 1000), ...lines.map((l) => p.points.map((x) => (x.series === l ? x.value : null)))],
         el,
       ),
     [p.points.length, last, p.band?.low],

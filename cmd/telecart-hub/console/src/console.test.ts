@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ConsoleCart } from "../../../ui/api.ts";
+import type { ConsoleCart, ConsoleItem } from "../../../ui/api.ts";
 import { axes, cart, carts, encounter, ingrid, items, mensah, mine } from "./fixtures.ts";
 import { h264First } from "./hub.ts";
 import { trendPoints } from "./known.tsx";
@@ -98,7 +98,17 @@ it("asks for H.264 first and drops no codec", () => {
 
 it("draws saved and live values in order, without what was corrected", () => {
   const all = items().map((i, n) => (n === 2 ? { ...i, corrected: { by_item: "x", reason: "entered-in-error" } } : i));
-  const p = trendPoints(all, [{ at: Date.now(), value: 110 }], "pulse-rate");
+  const p = trendPoints(all, [{ at: Date.now(), value: 110, series: "live" }], "pulse-rate");
   expect(p.map((x) => x.value)).toEqual([126, 121, 118, 124, 116, 113, 110]);
   expect(p.every((x, i) => i === 0 || x.at > p[i - 1]!.at)).toBe(true);
+});
+
+it("never joins different instruments, methods or places on the body", () => {
+  const reading = items().find((i) => i.reading?.quantity === "pulse-rate")!;
+  const as = (n: number, over: { instrument?: string; side?: string }, r: { method?: string; site?: string } = {}): ConsoleItem => ({
+    ...reading, ...over, id: String(n), at: new Date(n * 1000).toISOString(), reading: { ...reading.reading!, ...r } });
+  const p = trendPoints(
+    [as(1, {}), as(2, {}, { method: "by-hand" }), as(3, { instrument: "another" }), as(4, {}, { site: "toe" }), as(5, { side: "left" }), as(6, {})], [], "pulse-rate");
+  expect(new Set(p.map((x) => x.series)).size).toBe(5);
+  expect(p[0]!.series).toBe(p[5]!.series);
 });

@@ -1,7 +1,7 @@
 // Hub is what the console can ask of the hub it was served by. The gallery gives it a still one.
 
 import type { ConsoleEncounter, ConsoleMessage, ConsoleState, Me, Problem, Samples } from "../../../ui/api.ts";
-import type { Point } from "../../../ui/wave.tsx";
+import { type Point, seriesOf } from "../../../ui/wave.tsx";
 import { Ring } from "../../../ui/ring.ts";
 import { beside, Connection, ProblemError, type Phase } from "../../../ui/socket.ts";
 
@@ -94,7 +94,7 @@ export class LiveHub implements Hub {
     if ("state" in m) {
       for (const c of m.state.carts) {
         for (const i of c.instruments) {
-          for (const r of i.readings) if (!r.absent && !r.stale && r.text !== "") this.point(`${c.cart} ${r.quantity}`, { at: Date.parse(r.at), value: r.value });
+          for (const r of i.readings) if (!r.absent && !r.stale && r.text !== "") this.point(`${c.cart} ${r.quantity}`, { at: Date.parse(r.at), value: r.value, series: seriesOf(i.name, r) });
         }
       }
       this.show({ state: m.state, me: m.state.me, seenAt: Date.now() });
@@ -108,7 +108,7 @@ export class LiveHub implements Hub {
   private point(key: string, p: Point): void {
     const points = this.trends.get(key) ?? [];
     this.trends.set(key, points);
-    if (p.at - (points.at(-1)?.at ?? 0) < trendEveryMs) return;
+    if (p.at - (points.filter((x) => x.series === p.series).at(-1)?.at ?? 0) < trendEveryMs) return;
     points.push(p);
     if (points.length > trendPoints) points.shift();
   }

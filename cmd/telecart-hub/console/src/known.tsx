@@ -5,7 +5,7 @@ import { useNow, useWords } from "../../../ui/base.tsx";
 import { StateView } from "../../../ui/components.tsx";
 import { ageMonths, band, noNumber, vitals } from "../../../ui/readings.ts";
 import type { ViewState } from "../../../ui/viewstate.ts";
-import { LiveWave, Trend, type Point } from "../../../ui/wave.tsx";
+import { LiveWave, seriesOf, Trend, type Point } from "../../../ui/wave.tsx";
 import type { Hub } from "./hub.ts";
 import { knownState } from "./states.ts";
 import { Timeline } from "./timeline.tsx";
@@ -14,7 +14,7 @@ import { Timeline } from "./timeline.tsx";
 export function trendPoints(items: ConsoleItem[], live: Point[], quantity: string): Point[] {
   const saved = items
     .filter((i) => i.kind === "reading" && i.reading?.quantity === quantity && !i.reading.absent && !i.corrected)
-    .map((i) => ({ at: Date.parse(i.at), value: i.reading!.value }));
+    .map((i) => ({ at: Date.parse(i.at), value: i.reading!.value, series: seriesOf(i.instrument, { ...i.reading, ...(i.side && { side: i.side }) }) }));
   return [...saved, ...live].sort((a, b) => a.at - b.at).filter((x, n, all) => n === 0 || x.at > all[n - 1]!.at);
 }
 
