@@ -8,7 +8,7 @@ import type { Words } from "../../../ui/strings/words.ts";
 import type { ViewState } from "../../../ui/viewstate.ts";
 import { problem } from "../../../ui/socket.ts";
 import { listenForScans } from "../../../ui/wedge.ts";
-import type { BedsideState } from "../../../ui/api.ts";
+import type { BedsideState, Input } from "../../../ui/api.ts";
 import { CallBar, CallView } from "./call.tsx";
 import { CaptureView } from "./capture.tsx";
 import type { Cart, Seen } from "./cart.ts";
@@ -34,12 +34,13 @@ const shown: Record<Task, (p: ViewProps) => preact.JSX.Element> = {
   claim: ClaimView,
 };
 
-export function App(p: { seen: Seen; cart: Cart; start?: Task; forced?: ViewState }) {
+export function App(p: { seen: Seen; cart: Cart; input?: Input | undefined; start?: Task; forced?: ViewState }) {
   const w = useWords();
   const known = p.seen.state;
   const s = known && p.seen.phase !== "open" ? { ...known, instruments: aged(known.instruments) } : known;
   const [chosen, choose] = useState<Task | undefined>(p.start);
   const [camera, setCamera] = useState<string>();
+  const [shutter, setShutter] = useState<string>();
   const scan = useCommand();
   const enrolled = s?.link.state !== "not-enrolled";
   const task: Task = chosen ?? (enrolled ? "patient" : "claim");
@@ -47,22 +48,27 @@ export function App(p: { seen: Seen; cart: Cart; start?: Task; forced?: ViewStat
   useEscape(task === "patient" ? undefined : () => choose("patient"));
   const claiming = task === "claim" && !enrolled;
 
-  useEffect(
-    () =>
-      listenForScans(({ code }) =>
-        void scan.run(() => {
-          if (code === undefined) return Promise.reject(problem("bad-code"));
-          return claiming ? p.cart.command("claim", { code }, 60_000) : p.cart.command("scan", { code });
-        }),
-      ),
-    [p.cart, claiming],
-  );
+  const scanned = (code: string | undefined): void =>
+    void scan.run(() => {
+      if (code === undefined) return Promise.reject(problem("bad-code"));
+      return claiming ? p.cart.command("claim", { code }, 60_000) : p.cart.command("scan", { code });
+    });
+  useEffect(() => listenForScans(({ code }) => scanned(code)), [p.cart, claiming]);
   useEffect(() => {
     if (enrolled && chosen === "claim") choose("patient");
   }, [enrolled]);
 
   const cameras = s?.instruments.filter((i) => i.kind === "camera") ?? [];
   const current = cameras.find((c) => c.name === camera) ?? cameras.find((c) => c.health.state === "live") ?? cameras[0];
+  useEffect(() => { // a scanner on a line of its own, a pedal, a camera's button: each a new object
+    if (p.input?.act === "scanned") scanned(p.input.text);
+    const camera = cameras.find((c) => c.name === p.input?.instrument) ?? current;
+    if (p.input?.act === "shutter" && camera && s?.encounter) {
+      setCamera(camera.name);
+      choose("capture");
+      setShutter(camera.name);
+    }
+  }, [p.input]);
   const page = p.forced && !s ? p.forced : pageState(p.seen);
   const View = shown[task];
   return (
@@ -78,7 +84,7 @@ export function App(p: { seen: Seen; cart: Cart; start?: Task; forced?: ViewStat
         ) : s.alert ? (
           <Stop alert={s.alert} cart={p.cart} />
         ) : (
-          <View s={s} cart={p.cart} camera={current} onCamera={setCamera} go={go} forced={p.forced} />
+          <View s={s} cart={p.cart} camera={current} onCamera={setCamera} go={go} forced={p.forced} shutter={shutter} onShutter={() => setShutter(undefined)} />
         )}
       </main>
       <nav class="tasks" aria-label={w.t("task.label")}>

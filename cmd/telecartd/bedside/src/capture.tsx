@@ -1,12 +1,13 @@
 // Capture: one touch takes a picture. Side and site are "not stated" until touched and go back to that after each
 // capture: they are never remembered for the next one.
 
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
+import type { Instrument } from "../../../ui/api.ts";
 import { useCommand, useEscape, useWords } from "../../../ui/base.tsx";
 import { Button, Choice, ProblemLine, Scroller, StateView } from "../../../ui/components.tsx";
-import { savable, vitals } from "../../../ui/readings.ts";
 import type { Key } from "../../../ui/strings/words.ts";
-import { instrumentName, Picture } from "./picture.tsx";
+import { Measure } from "./measure.tsx";
+import { Picture } from "./picture.tsx";
 import { Still } from "./review.tsx";
 import { viewState } from "./states.ts";
 import { Typing } from "./typing.tsx";
@@ -16,7 +17,11 @@ export const sites = {
   camera: ["ear", "eye", "nose", "throat", "face", "chest", "back", "arm", "hand", "leg", "foot", ""],
   thermometer: ["axilla", "ear", "oral", "forehead", ""],
   oximeter: ["finger", "toe", "earlobe", ""],
+  cuff: ["arm", "leg", ""],
 } as const;
+
+/** Kinds whose values are a patient's. */
+const measuring: Instrument["kind"][] = ["oximeter", "thermometer", "cuff", "ecg", "scale"];
 
 const isSited = (kind: string): kind is keyof typeof sites => kind in sites;
 
@@ -30,7 +35,6 @@ export function CaptureView(p: ViewProps) {
   const [panel, setPanel] = useState<Panel>("where");
   const [side, setSide] = useState<Side>("");
   const [site, setSite] = useState("");
-  const [measured, setMeasured] = useState<string>();
   const [note, setNote] = useState("");
   const [taken, setTaken] = useState<Taken>();
   const [done, setDone] = useState<{ text: string }>(); // a new one each time: the same words said again stay as long again
@@ -48,26 +52,35 @@ export function CaptureView(p: ViewProps) {
     return () => clearTimeout(t);
   }, [done]);
 
+  const take = useRef<(camera: string) => void>();
+  useEffect(() => {
+    if (!p.shutter) return;
+    p.onShutter?.();
+    take.current?.(p.shutter);
+  }, [p.shutter]);
+
   const state = p.forced ?? viewState("capture", p.s);
   if (state) {
     const action = { label: w.t("capture.need.open.go"), testid: "btn-go-patient", onPress: () => p.go("patient") };
     return <StateView state={state} {...(!p.s.encounter && { action })} />;
   }
   const cameras = p.s.instruments.filter((i) => i.kind === "camera");
-  const meters = p.s.instruments.filter((i) => i.kind !== "camera");
-  const meter = meters.find((i) => i.name === measured) ?? meters[0];
+  const meters = p.s.instruments.filter((i) => measuring.includes(i.kind));
   const oximeter = p.s.instruments.find((i) => i.kind === "oximeter");
   const where = { ...(side && { side }), ...(site && { site }) };
   const said = (): void => setDone({ text: w.t("capture.saved", { time: w.time(new Date().toISOString()) }) });
 
-  const still = (s: Side, at: string): void =>
+  const still = (s: Side, at: string, camera = p.camera?.name): void =>
     void cmd.run(async () => {
-      const r = (await p.cart.command("still", { instrument: p.camera?.name, ...(s && { side: s }), ...(at && { site: at }) })) as { item: string };
+      const r = (await p.cart.command("still", { instrument: camera, ...(s && { side: s }), ...(at && { site: at }) })) as { item: string };
       setTaken({ item: r.item, at: new Date().toISOString(), side: s, site: at });
       setPanel("where");
       setSide("");
       setSite("");
     });
+  take.current = (camera) => {
+    if (!cmd.busy) still(side, site, camera);
+  };
   const retake = async (): Promise<void> => {
     const old = taken;
     if (!old) return;
@@ -173,7 +186,7 @@ export function CaptureView(p: ViewProps) {
           <Button testid="btn-clip" pressed={panel === "clip"} off={cmd.busy || !p.camera} onPress={() => open("clip")}>
             {w.t("capture.clip")}
           </Button>
-          <Button testid="btn-measure" pressed={panel === "measure"} off={cmd.busy || meters.length === 0} onPress={() => open("measure")}>
+          <Button testid="btn-measure" pressed={panel === "measure"} off={cmd.busy} onPress={() => open("measure")}>
             {w.t("capture.measure")}
           </Button>
           <Button testid="btn-waveform" pressed={panel === "waveform"} off={cmd.busy || !oximeter} onPress={() => open("waveform")}>
@@ -218,34 +231,19 @@ export function CaptureView(p: ViewProps) {
             {sideChoice}
             {siteChoice("oximeter")}
           </>
-        ) : panel === "measure" && meter ? (
-          <>
-            <Choice
-              class="meter"
-              label={w.t("capture.measure.which")}
-              testid="meter"
-              value={meter.name}
-              columns={2}
-              onChoose={(n) => {
-                setMeasured(n);
-                setSite("");
-              }}
-              options={meters.map((m) => ({ value: m.name, text: instrumentName(w, m) }))}
-            />
-            {meter.twin && (
-              <p>
-                <span class="twin">{w.t("word.twin")}</span>
-              </p>
+        ) : panel === "measure" ? (
+          <Measure
+            cart={p.cart}
+            meters={meters}
+            busy={cmd.busy}
+            save={(verb, args) => save(verb, { ...args, ...where })}
+            where={(kind) => (
+              <>
+                {sideChoice}
+                {isSited(kind) && siteChoice(kind)}
+              </>
             )}
-            <p class="measure-values num" data-testid="measure-values">
-              {vitals([meter]).map((v) => `${w.code("quantity.", v.quantity)} ${v.text}${v.reason ? ` (${w.code("reason.", v.reason)})` : ` ${w.code("unit.", v.unit)}`}`).join("  ·  ")}
-            </p>
-            <Button testid="btn-measure-save" look="primary" off={cmd.busy || !savable(meter)} onPress={() => save("reading", { instrument: meter.name, ...where })}>
-              {w.t("capture.measure.save")}
-            </Button>
-            {sideChoice}
-            {isSited(meter.kind) && siteChoice(meter.kind)}
-          </>
+          />
         ) : (
           <>
             {sideChoice}

@@ -1,6 +1,6 @@
 // Cart is what the bedside screen can ask of the agent it was served by. The gallery gives it a still one.
 
-import type { BedsideMessage, BedsideState, Samples } from "../../../ui/api.ts";
+import type { BedsideMessage, BedsideState, Input, Samples } from "../../../ui/api.ts";
 import { Ring } from "../../../ui/ring.ts";
 import { beside, Connection, type Phase } from "../../../ui/socket.ts";
 
@@ -28,7 +28,7 @@ export class LiveCart implements Cart {
   private seen: Seen = { phase: "connecting" };
   private readonly rings = new Map<string, Ring>();
 
-  constructor(onSeen: (s: Seen) => void) {
+  constructor(onSeen: (s: Seen) => void, onInput: (i: Input) => void) {
     const show = (s: Partial<Seen>): void => {
       this.seen = { ...this.seen, ...s };
       onSeen(this.seen);
@@ -40,6 +40,7 @@ export class LiveCart implements Cart {
         const m = raw as Exclude<BedsideMessage, { reply: number }>;
         if ("state" in m) show({ state: m.state });
         else if ("samples" in m) this.samples(m.samples);
+        else if ("input" in m) onInput(m.input);
       },
       expired: async () => {
         const status = await fetch("/api/ws", { cache: "no-store" }).then((r) => r.status, () => 0);

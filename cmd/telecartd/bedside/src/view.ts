@@ -11,5 +11,7 @@ export interface ViewProps {
   camera: Instrument | undefined; // the one being worked with
   onCamera(name: string): void;
   go(t: Task): void;
+  shutter?: string | undefined; // somebody pressed a camera's button or the pedal: of this camera
+  onShutter?(): void; // it is taken care of
   forced?: ViewState | undefined; // the gallery shows every state
 }
