@@ -84,7 +84,8 @@ export interface BedsideState {
   last_sent?: string;
   refused: number;
   disk_percent: number;
-  battery_min?: number;
+  battery_min?: number; // absent on mains
+  battery_percent?: number;
   instruments: Instrument[];
   items: BedsideItem[]; // of this encounter in this run, newest first
   consult?: {

@@ -8,7 +8,14 @@ package all
 import (
 	"telecart/device"
 	"telecart/device/camera"
+	"telecart/device/ina219"
+	"telecart/device/light"
+	"telecart/device/max17048"
+	"telecart/device/max30205"
+	"telecart/device/mlx90614"
 	"telecart/device/nonin"
+	"telecart/device/rtc"
+	"telecart/device/suntech"
 	"telecart/device/tmp117"
 )
 
@@ -18,5 +25,12 @@ func Table() []device.Driver {
 		camera.Driver(),
 		nonin.Driver(),
 		tmp117.Driver(),
+		max30205.Driver(),
+		mlx90614.Driver(),
+		suntech.Driver(),
+		light.Driver(),
+		max17048.Driver(),
+		ina219.Driver(),
+		rtc.Driver(),
 	}
 }

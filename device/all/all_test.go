@@ -15,7 +15,8 @@ type deaf struct{}
 func (deaf) Observe(device.Observation) {}
 
 func TestTable(t *testing.T) {
-	kinds := []device.Kind{device.KindCamera, device.KindThermometer, device.KindOximeter}
+	kinds := []device.Kind{device.KindCamera, device.KindThermometer, device.KindOximeter, device.KindCuff, device.KindECG, device.KindStethoscope,
+		device.KindScale, device.KindScanner, device.KindPedal, device.KindLight, device.KindPower, device.KindClock}
 	seen := map[string]bool{}
 	for _, d := range Table() {
 		if d.Name == "" || seen[d.Name] || !slices.Contains(kinds, d.Kind) {

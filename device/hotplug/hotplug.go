@@ -1,14 +1,14 @@
 // Package hotplug knows which instruments are plugged into the cart now.
 //
-// Parties: the kernel, which describes each in sysfs, tells of comings and goings on a netlink socket; drivers, which Find
+// Parties: the kernel, which describes each in sysfs and tells of comings and goings on a netlink socket; drivers, which Find
 // their node at every run; the agent, which Watches for new ones.
 //
 // Keys: a port is a node's path, "usb:" and a serial number, or "usb-port:" and a socket ("1-1.2": bus 1, port 1, port 2 of
-// the hub there). Node numbers change when things are plugged in again; the other two don't, not after a hub's reset or a reboot
-// either. A USB 3 device has another socket name when it falls back to USB 2: USB 3 is another bus.
+// the hub there). Node numbers change when things are plugged in again; the other two don't, not after a hub's reset or a
+// reboot either. A USB 3 device that falls back to USB 2 is on another bus, and so its socket has another name.
 //
-// Invariants: of two devices that fit nobody guesses: it is ErrAmbiguous, in words that tell them apart. Nothing here opens a node
-// or sends anything to a device. Watch never loses a change: what the kernel could not deliver is made up for by looking.
+// Invariants: of two devices that fit nobody guesses: it is ErrAmbiguous, in words that tell them apart. Nothing here opens a
+// node or sends anything to a device. Watch never loses a change: what the kernel could not deliver is made up for by looking.
 package hotplug
 
 import (
@@ -47,8 +47,8 @@ var (
 	pcmForm  = regexp.MustCompile(`^pcmC[0-9]+D([0-9]+)c$`) // c captures, p plays
 )
 
-// Scan lists the nodes of what is plugged in, of the classes given or of all, those of a device in the kernel's order. A sound card
-// is one node, and none if it can't capture.
+// Scan lists the nodes of what is plugged in, of the classes given or of all, those of a device in the kernel's order. A sound
+// card is one node, and none if it can't capture.
 func Scan(of ...string) ([]device.Node, error) { return Machine{}.Scan(of...) }
 
 // Scan is as the function.

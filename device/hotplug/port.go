@@ -22,15 +22,15 @@ var (
 // maxSerial is the longest serial number that a USB string descriptor holds (USB 2.0, 9.6.7).
 const maxSerial = 126
 
-// A socket is named as the kernel names it: bus, then the port of every hub on the way. An adapter with several sockets of its
-// own has an interface for each: ":configuration.interface".
+// A socket is named as the kernel names it: bus, then the port of every hub on the way. An adapter with several sockets of
+// its own has an interface for each: ":configuration.interface".
 var (
 	socketForm = regexp.MustCompile(`^([1-9][0-9]{0,3}-[1-9][0-9]{0,2}(?:\.[1-9][0-9]{0,2}){0,6})(?::1\.([0-9]{1,3}))?$`)
 	soundForm  = regexp.MustCompile(`^hw:[0-9]{1,3},[0-9]{1,3}$`)
 )
 
-// CheckPort says what is wrong with a port as it stands in the settings: a node's path ("/dev/ttyUSB0"; "hw:1,0" for sound), "usb:"
-// and a serial number, "usb-port:" and a socket, or "twin". It does not look whether anything is there.
+// CheckPort says what is wrong with a port as it stands in the settings: a node's path ("/dev/ttyUSB0"; "hw:1,0" for sound),
+// "usb:" and a serial number, "usb-port:" and a socket, or "twin". It does not look whether anything is there.
 func CheckPort(port string) error {
 	serial, bySerial := strings.CutPrefix(port, "usb:")
 	socket, bySocket := strings.CutPrefix(port, "usb-port:")
@@ -123,8 +123,8 @@ func selector(port string) func(device.Node) bool {
 	}
 }
 
-// beside gives the nodes of the device that a path leads to. Of a node that sysfs has no word of (a pseudo-terminal) the path is all
-// that is known.
+// beside gives the nodes of the device that a path leads to. Of a node that sysfs has no word of (a pseudo-terminal) the path
+// is all that is known.
 func (m Machine) beside(class, port string, nodes []device.Node) ([]device.Node, error) {
 	path, err := m.follow(class, port)
 	if err != nil {
@@ -174,8 +174,9 @@ func words(class string) string {
 	return class + " device"
 }
 
-// Name is the port by which the settings should know a node: its USB serial number if no other device in the list has the same, else
-// its socket, else its path. It stays the same after any replug. Of an adapter with several serial ports it names the interface.
+// Name is the port by which the settings should know a node: its USB serial number if no other device in the list has the same,
+// else its socket, else its path. It stays the same after any replug. Of an adapter with several serial ports it names the
+// interface.
 func Name(n device.Node, present []device.Node) string {
 	shared := func(o device.Node) bool { return o.Serial == n.Serial && o.Port != n.Port }
 	beside := func(o device.Node) bool {

@@ -10,8 +10,8 @@ import (
 // errMessage: not a message of the kernel's, nor of udevd's.
 var errMessage = errors.New("hotplug: malformed uevent")
 
-// The header that udevd puts before its properties: a struct of eight words after its name (systemd, device-monitor.c). The magic
-// number alone is in network order, for socket filters; the rest in the machine's.
+// The header that udevd puts before its properties: its name, then a struct of eight words (systemd, device-monitor.c). The
+// magic number alone is in network order, for socket filters; the rest in the machine's.
 const (
 	udevName  = "libudev\x00"
 	udevMagic = 0xFEEDCAFE

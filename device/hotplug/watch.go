@@ -29,9 +29,9 @@ type source interface {
 	Close() error         // ends a waiting next
 }
 
-// Watch calls changed, from one goroutine, whenever something may have been plugged in or out: at once, soon after each event, and
-// every 30 s. A burst of events makes few calls, at most ten a second, but the last event is always followed by one. While the
-// kernel can't be heard it calls every 2 s, and tries to hear it again. It returns when ctx ends.
+// Watch calls changed, from one goroutine, whenever something may have been plugged in or out: at once, soon after each event,
+// and every 30 s. A burst of events makes few calls, at most ten a second, but the last event is always followed by one. While
+// the kernel can't be heard it calls every 2 s, and tries to hear it again. It returns when ctx ends.
 func Watch(ctx context.Context, clock kit.Clock, changed func()) error {
 	w := &watch{clock: clock, changed: changed, open: openNetlink, udev: func() bool {
 		_, err := os.Stat(udevControl)
@@ -161,7 +161,8 @@ type Tracker struct {
 	known map[device.Node]bool
 }
 
-// Update takes the nodes that there are now. A node that is not quite the same as before, its serial number for one, went and came.
+// Update takes the nodes that there are now. A node that is not quite the same as before, its serial number for one, went and
+// came.
 func (t *Tracker) Update(now []device.Node) (added, gone []device.Node) {
 	next := make(map[device.Node]bool, len(now))
 	for _, n := range now {

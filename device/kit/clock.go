@@ -1,10 +1,8 @@
-// Package kit is what every room needs of the machine it runs on: clocks (this file) with a hand-set one for tests,
-// and files that are wholly there or not there at all (file.go).
+// Package kit is what every room needs of the machine it runs on: clocks (this file) with a hand-set one for tests, whether
+// they are to be trusted (time.go), and files that are wholly there or not there at all (file.go).
 package kit
 
 import (
-	"os"
-	"strings"
 	"sync"
 	"time"
 )
@@ -100,16 +98,22 @@ type Stamper struct {
 	boot    string
 	start   time.Time
 	trusted func() bool
+	keeper  *Timekeeper // in place of the others
 }
 
 // NewStamper reads the kernel's boot id.
 func NewStamper(c Clock, trusted func() bool) *Stamper {
-	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return &Stamper{clock: c, boot: strings.TrimSpace(string(id)), start: bootTime(c), trusted: trusted}
+	return &Stamper{clock: c, boot: bootID(), start: bootTime(c), trusted: trusted}
 }
+
+// NewStamperFor stamps with times that can be, as the Timekeeper knows them.
+func NewStamperFor(k *Timekeeper) *Stamper { return &Stamper{keeper: k} }
 
 // Now is this moment.
 func (s *Stamper) Now() Stamp {
+	if s.keeper != nil {
+		return s.keeper.Now()
+	}
 	t := s.clock.Now()
 	return Stamp{Wall: t.UTC().Round(0), Mono: int64(t.Sub(s.start)), Boot: s.boot, Trusted: s.trusted != nil && s.trusted()}
 }

@@ -4,9 +4,9 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"periph.io/x/conn/v3/i2c"
-
 	"telecart/device"
+	"telecart/device/bus"
+	"telecart/device/bus/wiring"
 )
 
 // Registers, 16 bits each, most significant byte first (SNOSD82D 7.6).
@@ -40,22 +40,19 @@ const (
 )
 
 // chip is a TMP117 seen from the bus.
-type chip struct {
-	bus  i2c.Bus
-	addr uint16
-}
+type chip struct{ *bus.Chip }
 
 func (c chip) read(reg byte) (uint16, error) {
 	var b [2]byte
-	if err := c.bus.Tx(c.addr, []byte{reg}, b[:]); err != nil {
-		return 0, fmt.Errorf("tmp117: read register %#02x at %#02x: %w", reg, c.addr, err)
+	if err := c.Tx([]byte{reg}, b[:]); err != nil {
+		return 0, fmt.Errorf("tmp117: read register %#02x: %w", reg, err)
 	}
 	return binary.BigEndian.Uint16(b[:]), nil
 }
 
 func (c chip) write(reg byte, v uint16) error {
-	if err := c.bus.Tx(c.addr, binary.BigEndian.AppendUint16([]byte{reg}, v), nil); err != nil {
-		return fmt.Errorf("tmp117: write register %#02x at %#02x: %w", reg, c.addr, err)
+	if err := c.Tx(binary.BigEndian.AppendUint16([]byte{reg}, v), nil); err != nil {
+		return fmt.Errorf("tmp117: write register %#02x: %w", reg, err)
 	}
 	return nil
 }
@@ -67,7 +64,7 @@ func (c chip) probe() (rev int, err error) {
 		return 0, err
 	}
 	if id&0x0FFF != deviceID {
-		return 0, fmt.Errorf("%w: id %#04x at %#02x, not 0x0117: check the address straps", ErrNotTMP117, id, c.addr)
+		return 0, fmt.Errorf("tmp117: %w: its id is %#04x, not 0x0117", wiring.ErrWrongChip, id)
 	}
 	return int(id >> 12), nil
 }
@@ -86,6 +83,9 @@ func (c chip) temperature() (raw int16, ready bool, err error) {
 	}
 	return int16(v), true, nil
 }
+
+// milli is thousandths of a degree.
+func milli(raw int16) int { return int(raw) * 1000 / lsbPerCel }
 
 // celsius rounds to 0.01 Cel, half away from zero. The last digit is finer than the chip's accuracy (0.1 Cel) but not
 // than its resolution, so that trends are not lost.

@@ -3,7 +3,7 @@
 // Parties: the chip at 0x48..0x4B on an I2C bus; the supervisor, which runs the instrument; the outlet it was made with.
 // Twin is the same chip simulated at register level.
 //
-// Invariants: a number is sent only in thermal equilibrium (equilibrium.go) and inside the range of skin; otherwise the
+// Invariants: a number is sent only in thermal equilibrium (package equilibrium) and inside the range of skin; otherwise the
 // reading is absent as "not-yet" and the health says why ("settling", "not-on-patient"). The power-on value -256 Cel
 // is never a temperature. The probe doesn't know where on the body it is: site and method stay "not stated".
 //
@@ -14,43 +14,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"periph.io/x/conn/v3/i2c"
-	"periph.io/x/host/v3/sysfs"
 
 	"telecart/device"
+	"telecart/device/bus/wiring"
+	"telecart/device/equilibrium"
 	"telecart/device/kit"
 )
 
 const (
-	quantity       = "body-temperature"
-	unit           = "Cel"
-	defaultAddress = 0x48
-	lastAddress    = 0x4B
+	quantity = "body-temperature"
+	unit     = "Cel"
 
 	poll      = 250 * time.Millisecond // a quarter of the conversion cycle
 	period    = time.Second            // the conversion cycle that start() sets
 	deadAfter = 5 * time.Second        // a chip that converts nothing for so long has lost its mind
 	maxMisses = 3                      // failed polls in a row; a single glitch must not cost a minute of settling
-
-	coldest = 30 * lsbPerCel // skin under a probe is not colder,
-	hottest = 45 * lsbPerCel // and not hotter
 )
 
-// Health reasons.
-const (
-	Settling     device.Reason = "settling"       // on the way to equilibrium
-	NotOnPatient device.Reason = "not-on-patient" // outside the range of skin
-)
-
-// Errors of Run, besides those of the bus.
-var (
-	ErrNotTMP117    = errors.New("tmp117: another chip answers")
-	ErrNoConversion = errors.New("tmp117: the chip answers but does not measure")
-)
+// ErrNoConversion is an error of Run, as are those of the bus and wiring.ErrWrongChip.
+var ErrNoConversion = errors.New("tmp117: the chip answers but does not measure")
 
 // Driver is this package's line in the table. Option "settle_s": how long the temperature must have been steady before
 // it is shown, 3 to 120 s, default 30.
@@ -60,72 +45,51 @@ func Driver() device.Driver {
 
 func open(s device.Settings, out device.Outlet) (device.Instrument, error) {
 	t := &thermometer{
-		id:     device.Identity{Name: s.Name, Kind: device.KindThermometer, Driver: "tmp117", Port: s.Port, Twin: s.Twin()},
-		addr:   defaultAddress,
-		settle: 30 * time.Second,
-		clock:  s.Clock,
-		stamp:  s.Stamp,
-		out:    out,
+		id:    device.Identity{Name: s.Name, Kind: device.KindThermometer, Driver: "tmp117", Port: s.Port, Twin: s.Twin()},
+		hold:  equilibrium.DefaultHold,
+		clock: s.Clock,
+		stamp: s.Stamp,
+		out:   out,
 	}
-	if s.Address != 0 {
-		if s.Address < defaultAddress || s.Address > lastAddress {
-			return nil, fmt.Errorf("tmp117: address %#x: the chip can only be at 0x48, 0x49, 0x4a or 0x4b", s.Address)
-		}
-		t.addr = uint16(s.Address)
-	}
+	var err error
 	for name, value := range s.Options {
-		if name != "settle_s" {
-			return nil, fmt.Errorf("tmp117: unknown option %q: the only one is settle_s", name)
+		if name != equilibrium.Option {
+			return nil, fmt.Errorf("tmp117: unknown option %q: the only one is %s", name, equilibrium.Option)
 		}
-		n, err := strconv.Atoi(value)
-		if err != nil || n < 3 || n > 120 {
-			return nil, fmt.Errorf("tmp117: settle_s = %q: give whole seconds from 3 to 120", value)
+		if t.hold, err = equilibrium.ParseHold(value); err != nil {
+			return nil, fmt.Errorf("tmp117: %w", err)
 		}
-		t.settle = time.Duration(n) * time.Second
 	}
-	if s.Twin() {
-		t.open = func() (i2c.BusCloser, error) {
-			twin := NewTwin(s.Clock, t.addr)
-			twin.SetTemperature(31_000)
-			twin.Approach(37_100, 2*time.Second)
-			return closable{twin}, nil
-		}
-		return t, nil
+	t.wiring, err = wiring.New(s, wiring.Straps{Default: 0x48, First: 0x48, Last: 0x4B}, func(addr uint16) i2c.Bus {
+		twin := NewTwin(s.Clock, addr)
+		twin.SetTemperature(31_000)
+		twin.Approach(37_100, 2*time.Second)
+		return twin
+	})
+	if err != nil {
+		return nil, fmt.Errorf("tmp117: %w", err)
 	}
-	bus, isBus := strings.CutPrefix(s.Port, "/dev/i2c-")
-	n, err := strconv.Atoi(bus)
-	if !isBus || err != nil || n < 0 {
-		return nil, fmt.Errorf("tmp117: port %q: give an I2C bus like /dev/i2c-1, or twin", s.Port)
-	}
-	// Straight to the one bus: i2creg would first start every GPIO, SPI, LED and thermal driver of the machine, and
-	// would not know a bus that was plugged in later.
-	t.open = func() (i2c.BusCloser, error) { return sysfs.NewI2C(n) }
 	return t, nil
 }
 
-type closable struct{ *Twin }
-
-func (closable) Close() error { return nil }
-
 type thermometer struct {
 	id     device.Identity
-	open   func() (i2c.BusCloser, error)
-	addr   uint16
-	settle time.Duration
+	wiring *wiring.Wiring
+	hold   time.Duration
 	clock  kit.Clock
 	stamp  *kit.Stamper
 	out    device.Outlet
 }
 
-// Run opens the bus, makes sure that the chip is a TMP117, and reports one reading a second.
+// Run opens the chip, makes sure that it is a TMP117, and reports one reading a second.
 func (t *thermometer) Run(ctx context.Context) (err error) {
-	bus, err := t.open()
+	opened, err := t.wiring.Open()
 	if err != nil {
-		return fmt.Errorf("tmp117: open %s: %w", t.id.Port, err)
+		return fmt.Errorf("tmp117: %w", err)
 	}
-	defer func() { err = errors.Join(err, bus.Close()) }()
+	defer func() { err = wiring.Fault(errors.Join(err, opened.Close())) }()
 
-	c := chip{bus: bus, addr: t.addr}
+	c := chip{opened}
 	rev, err := c.probe()
 	if err != nil {
 		return err
@@ -135,9 +99,9 @@ func (t *thermometer) Run(ctx context.Context) (err error) {
 	if err := c.start(); err != nil {
 		return err
 	}
-	t.out.Observe(device.Health{State: device.Settling, Reason: Settling})
+	t.out.Observe(device.Health{State: device.Settling, Reason: equilibrium.Settling})
 
-	eq := equilibrium{hold: t.settle}
+	contact := equilibrium.New(t.hold)
 	last, misses := t.clock.Now(), 0
 	for {
 		select {
@@ -154,7 +118,7 @@ func (t *thermometer) Run(ctx context.Context) (err error) {
 			}
 		case ready:
 			last, misses = now, 0
-			t.report(id, judge(&eq, now, raw), raw)
+			t.report(id, contact.Judge(now, milli(raw)), raw)
 		default:
 			misses = 0
 		}
@@ -162,18 +126,6 @@ func (t *thermometer) Run(ctx context.Context) (err error) {
 			return fmt.Errorf("%w: nothing for %s", ErrNoConversion, deadAfter)
 		}
 	}
-}
-
-// judge says how far one conversion is to be believed.
-func judge(eq *equilibrium, at time.Time, raw int16) device.Health {
-	switch {
-	case raw < coldest || raw > hottest:
-		eq.reset()
-		return device.Health{State: device.Settling, Reason: NotOnPatient}
-	case !eq.add(at, raw):
-		return device.Health{State: device.Settling, Reason: Settling}
-	}
-	return device.Health{State: device.Live}
 }
 
 func (t *thermometer) report(id device.Identity, h device.Health, raw int16) {

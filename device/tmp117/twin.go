@@ -10,6 +10,7 @@ import (
 
 	"periph.io/x/conn/v3/physic"
 
+	"telecart/device/equilibrium"
 	"telecart/device/kit"
 )
 
@@ -30,14 +31,13 @@ type Twin struct {
 	absent  bool
 	nacks   int
 
-	from, to float64 // of the thing touched: an exponential approach, in mCel
-	tau      time.Duration
-	start    time.Time
+	warmth equilibrium.Warmth
 }
 
 // NewTwin makes a chip that has just been powered, at 25 Cel.
 func NewTwin(clock kit.Clock, addr uint16) *Twin {
-	t := &Twin{clock: clock, addr: addr, from: 25_000, to: 25_000}
+	t := &Twin{clock: clock, addr: addr}
+	t.warmth.Rest(25_000)
 	t.powerOn()
 	return t
 }
@@ -47,7 +47,7 @@ func (t *Twin) SetTemperature(milliCel int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.advance()
-	t.from, t.to, t.tau = float64(milliCel), float64(milliCel), 0
+	t.warmth.Rest(milliCel)
 }
 
 // Approach lets the chip drift from its temperature towards another with time constant tau, as a probe under an arm does.
@@ -55,8 +55,7 @@ func (t *Twin) Approach(milliCel int, tau time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.advance()
-	now := t.clock.Now()
-	t.from, t.to, t.tau, t.start = t.milli(now), float64(milliCel), tau, now
+	t.warmth.Approach(t.clock.Now(), milliCel, tau)
 }
 
 // Unplug takes the chip off the bus.
@@ -210,7 +209,7 @@ func (t *Twin) advance() {
 		at = at.Add(now.Sub(at) / t.cycle() * t.cycle())
 		t.done = at.Add(t.cycle())
 	}
-	v := t.milli(at)*lsbPerCel/1000 + float64(int16(t.regs[regOffset]))
+	v := t.warmth.At(at)*lsbPerCel/1000 + float64(int16(t.regs[regOffset]))
 	temp := int16(math.Round(min(max(v, math.MinInt16), math.MaxInt16)))
 	t.regs[regTemp] = uint16(temp)
 	t.regs[regConfig] |= cfgDataReady
@@ -222,11 +221,4 @@ func (t *Twin) advance() {
 			t.regs[regConfig] |= cfgLowAlert
 		}
 	}
-}
-
-func (t *Twin) milli(at time.Time) float64 {
-	if t.tau <= 0 {
-		return t.to
-	}
-	return t.to + (t.from-t.to)*math.Exp(-at.Sub(t.start).Seconds()/t.tau.Seconds())
 }

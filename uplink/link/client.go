@@ -225,6 +225,7 @@ func (c *Client) greet(ctx context.Context, ws *websocket.Conn) (Welcome, error)
 		}
 		h.Heads = append(h.Heads, head)
 	}
+	asked := c.opt.Clock.Now()
 	if err := write(ctx, ws, Message{Hello: &h}); err != nil {
 		return Welcome{}, err
 	}
@@ -246,6 +247,7 @@ func (c *Client) greet(ctx context.Context, ws *websocket.Conn) (Welcome, error)
 		}
 		return Welcome{}, fmt.Errorf("%w: %v", errKeys, err)
 	}
+	m.Welcome.Took = c.opt.Clock.Now().Sub(asked)
 	if err := c.opt.Welcomed(*m.Welcome, keys); err != nil {
 		return Welcome{}, err
 	}

@@ -69,6 +69,8 @@ type Welcome struct {
 	Heads     []ledger.Head      `json:"heads"` // as the hub knows them, of the incarnations that Hello named; unsigned
 	Watermark *wire.Watermark    `json:"watermark,omitempty"`
 	Now       time.Time          `json:"now"`
+
+	Took time.Duration `json:"-"` // from our hello until this came; Now is as uncertain
 }
 
 // Presence is the cart's state, whole. It names no patient.

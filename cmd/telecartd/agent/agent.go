@@ -25,7 +25,9 @@ import (
 	"telecart/capture"
 	"telecart/capture/ledger"
 	"telecart/device"
+	"telecart/device/hotplug"
 	"telecart/device/kit"
+	"telecart/device/rtc"
 	"telecart/device/supervisor"
 	"telecart/provisioning/claim"
 	"telecart/provisioning/identity"
@@ -41,6 +43,7 @@ type Options struct {
 	Drivers  []device.Driver
 	Clock    kit.Clock
 	Checker  outbox.Checker
+	Machine  hotplug.Machine // where instruments are plugged in; zero is this one
 	Log      *slog.Logger
 }
 
@@ -50,6 +53,8 @@ type Agent struct {
 	version   string
 	clock     kit.Clock
 	stamp     *kit.Stamper
+	keeper    *kit.Timekeeper
+	told      atomic.Int64 // when the hub told the time, by our clock, in Unix nanoseconds
 	trusted   func() bool
 	disk      func(path string) (percent int)
 	checker   outbox.Checker
@@ -62,6 +67,8 @@ type Agent struct {
 	waves     *waves
 	wristband *regexp.Regexp
 	consult   *consults
+	drivers   []device.Driver
+	plugs     plugs
 	inputs    fan[device.Input]
 	lastGasp  atomic.Bool   // the battery is about to end
 	claimed   chan struct{} // a claim was traded for a new identity
@@ -91,8 +98,8 @@ func New(o Options) (*Agent, error) {
 	if err := os.MkdirAll(o.Settings.State, 0o700); err != nil {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
-	a := &Agent{set: o.Settings, version: o.Version, clock: o.Clock, checker: o.Checker, log: o.Log, run: ledger.NewID(),
-		started: o.Clock.Now(), trusted: kit.ClockSynchronised, disk: diskUsed, enc: &capture.Encounter{}, waves: newWaves(),
+	a := &Agent{set: o.Settings, version: o.Version, drivers: o.Drivers, clock: o.Clock, checker: o.Checker, log: o.Log, run: ledger.NewID(),
+		started: o.Clock.Now(), disk: diskUsed, enc: &capture.Encounter{}, waves: newWaves(),
 		claimed: make(chan struct{}, 1), hubSays: make(chan struct{}, 1)}
 	var err error
 	if a.wristband, err = regexp.Compile(o.Settings.Patient.Wristband); err != nil {
@@ -100,7 +107,8 @@ func New(o Options) (*Agent, error) {
 	}
 	a.wristband.Longest()
 	a.encCtx, a.encEnd = context.WithCancel(context.Background())
-	a.stamp = kit.NewStamper(o.Clock, a.trusted)
+	a.keeper = kit.NewTimekeeper(kit.TimekeeperOptions{Path: filepath.Join(o.Settings.State, "clock.json"), Clock: o.Clock, Log: o.Log})
+	a.trusted, a.stamp = a.keeper.Trusted, kit.NewStamperFor(a.keeper)
 	a.sup = supervisor.New(supervisor.Options{Drivers: o.Drivers, Clock: o.Clock, Stamp: a.stamp, Log: o.Log})
 	for _, i := range o.Settings.Instrument {
 		if err := a.sup.Add(i); err != nil {
@@ -118,6 +126,7 @@ func New(o Options) (*Agent, error) {
 		a.id.Proxy = http.ProxyURL(u)
 	}
 	a.consult = newConsults(a)
+	a.plugs = plugs{a: a, machine: o.Machine}
 	if err := a.loadKeys(); err != nil {
 		return nil, err
 	}
@@ -143,8 +152,12 @@ func (a *Agent) Run(ctx context.Context) error {
 	defer a.closeBooks()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	listening := make(chan struct{})
 	for name, f := range map[string]func(context.Context) error{
-		"instruments": a.sup.Run, "samples": a.listen, "link": a.keepLink, "consult": a.consult.run, "chores": a.chores,
+		"instruments": func(ctx context.Context) error {
+			<-listening // what an instrument says first counts too
+			return a.sup.Run(ctx)
+		}, "hotplug": a.plugs.run, "samples": func(ctx context.Context) error { return a.listen(ctx, listening) }, "link": a.keepLink, "consult": a.consult.run, "chores": a.chores,
 		"patient": a.takePatients,
 	} {
 		wg.Go(func() {
@@ -324,6 +337,11 @@ func (a *Agent) Claim(ctx context.Context, code string) error {
 
 // welcomed takes the hub's key list; the first one makes capture possible.
 func (a *Agent) welcomed(w link.Welcome, keys wire.KeyList) error {
+	// The hub has proved itself and so have we: this is the one source of time that moves the floor.
+	if err := a.keeper.Authenticated(w.Now.Add(w.Took/2), w.Took/2); err != nil {
+		a.log.Warn("agent: the hub's time is no use", "err", err)
+	}
+	a.told.Store(a.clock.Now().UnixNano())
 	a.mu.Lock()
 	first, newer := len(a.books) == 0, keys.Version > a.keys.Version
 	a.mu.Unlock()
@@ -356,6 +374,15 @@ func (a *Agent) welcomed(w link.Welcome, keys wire.KeyList) error {
 	return nil
 }
 
+// tellTime says whether it is time to greet the hub anew, to be told the time: a link may stand for weeks, and what is
+// delivered is erased by a trusted clock alone.
+func (a *Agent) tellTime() bool {
+	return a.currentLink().Status().Up && a.clock.Now().Sub(time.Unix(0, a.told.Load())).Abs() > 24*time.Hour && a.consult.idle()
+}
+
+// batteryClock is the machine's, if it has one.
+const batteryClock = "/dev/rtc0"
+
 // chores are what is due now and then: erase what may go, renew the certificate.
 func (a *Agent) chores(ctx context.Context) error {
 	for {
@@ -364,12 +391,18 @@ func (a *Agent) chores(ctx context.Context) error {
 			return ctx.Err()
 		case <-a.clock.After(time.Minute):
 		}
+		if s, err := rtc.Read(batteryClock); !errors.Is(err, rtc.ErrBusy) {
+			a.keeper.BatteryClock(s.Shows, err == nil && s.Set())
+		}
 		for _, b := range a.boxes() {
 			if n, err := b.Retire(); err != nil {
 				a.log.Error("agent: retire", "err", err)
 			} else if n > 0 {
 				a.log.Info("agent: delivered items erased", "segments", n)
 			}
+		}
+		if a.tellTime() {
+			a.currentLink().Redial()
 		}
 		if _, err := a.id.Identity(); err == nil && a.id.NeedsRenewal(a.clock.Now()) {
 			renew, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -384,9 +417,10 @@ func (a *Agent) chores(ctx context.Context) error {
 }
 
 // listen keeps the last stretch of every waveform.
-func (a *Agent) listen(ctx context.Context) error {
+func (a *Agent) listen(ctx context.Context, listening chan<- struct{}) error {
 	sub := a.sup.Subscribe(256)
 	defer sub.Close()
+	close(listening)
 	for {
 		select {
 		case <-ctx.Done():

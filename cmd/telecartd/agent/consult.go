@@ -173,6 +173,13 @@ func (c *consults) live() bool {
 	return w != nil && w.Accepted && !w.Paused && w.Encounter == c.a.encounterID()
 }
 
+// idle: nobody would notice if the link were dialled anew.
+func (c *consults) idle() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.want_ == nil && c.calling == nil
+}
+
 func (a *Agent) encounterID() ledger.ID {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"telecart/device"
+	"telecart/device/supervisor"
 )
 
 // gasp is what the battery's health means: when it is about to end, clips and sounds that are being captured end early and
@@ -13,20 +14,24 @@ func (a *Agent) gasp(h device.Health) {
 	}
 }
 
-// battery is how many minutes are left, if an instrument knows.
-func (a *Agent) battery() *int {
-	for _, s := range a.sup.Snapshot() {
-		if s.Kind != device.KindPower {
-			continue
-		}
+// battery is how many minutes are left, and how full it is, as far as an instrument knows. No minutes and a percentage: it
+// is on mains.
+func battery(all []supervisor.Status) (minutes, percent *int) {
+	for _, s := range all {
 		for _, r := range s.Readings {
-			if r.Quantity == "battery-left" && r.Absent == "" && !r.Stale {
-				minutes := int(r.Value.Float())
-				return &minutes
+			if s.Kind != device.KindPower || r.Absent != "" || r.Stale {
+				continue
+			}
+			n := int(r.Value.Float())
+			switch r.Quantity {
+			case "battery-left":
+				minutes = &n
+			case "battery-charge":
+				percent = &n
 			}
 		}
 	}
-	return nil
+	return minutes, percent
 }
 
 // Inputs gives what people do with scanners and pedals, until the function is called.

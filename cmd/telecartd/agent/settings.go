@@ -38,6 +38,9 @@ type Settings struct {
 	Patient struct {
 		Wristband string `toml:"wristband"`
 	} `toml:"patient"`
+	Hotplug struct {
+		Adopt bool `toml:"adopt"`
+	} `toml:"hotplug"`
 	Instrument []device.Settings `toml:"instrument"`
 }
 
@@ -61,6 +64,7 @@ func Defaults() Settings {
 	s.Log.Level = "info"
 	s.Patient.Wristband = capture.DefaultWristband
 	s.Delivery.Grace = Duration(72 * time.Hour)
+	s.Hotplug.Adopt = true
 	s.Live.Bitrate = 2_000_000
 	s.Live.FrameRate = 30
 	return s

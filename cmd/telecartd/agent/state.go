@@ -9,6 +9,7 @@ import (
 	"telecart/capture/ledger"
 	"telecart/cmd/ui"
 	"telecart/device"
+	"telecart/device/supervisor"
 	"telecart/uplink/link"
 	"telecart/uplink/steer"
 )
@@ -32,6 +33,7 @@ type State struct {
 	Damaged    int                  `json:"damaged"`
 	Disk       int                  `json:"disk_percent"`
 	Battery    *int                 `json:"battery_min,omitempty"`
+	Charge     *int                 `json:"battery_percent,omitempty"`
 	Instrument []ui.Instrument      `json:"instruments"`
 	Items      []Item               `json:"items"`
 	Consult    *ConsultView         `json:"consult,omitempty"`
@@ -110,9 +112,11 @@ func newItem(h ledger.Hash, b capture.Body) Item {
 func (a *Agent) State() (json.RawMessage, error) { return json.Marshal(a.state()) }
 
 func (a *Agent) state() State {
-	s := State{Now: a.clock.Now().UTC(), Version: a.version, Disk: a.diskPercent(), Battery: a.battery(), Held: 0, HeldByKind: map[capture.Kind]int{},
+	s := State{Now: a.clock.Now().UTC(), Version: a.version, Disk: a.diskPercent(), Held: 0, HeldByKind: map[capture.Kind]int{},
 		Items: []Item{}, Notices: []link.Notice{}, Instrument: []ui.Instrument{}}
-	for _, i := range a.instruments() {
+	all := a.sup.Snapshot()
+	s.Battery, s.Charge = battery(all)
+	for _, i := range a.instruments(all) {
 		s.Instrument = append(s.Instrument, ui.ShowInstrument(i))
 	}
 	s.Consult, s.Leases = a.consult.view()
@@ -174,9 +178,9 @@ func (a *Agent) state() State {
 }
 
 // instruments is how every instrument is now.
-func (a *Agent) instruments() []link.Instrument {
+func (a *Agent) instruments(all []supervisor.Status) []link.Instrument {
 	out := []link.Instrument{}
-	for _, s := range a.sup.Snapshot() {
+	for _, s := range all {
 		i := link.Instrument{Name: s.Name, Kind: s.Kind, Health: s.Health, Since: s.Since, Grade: s.Identity.Grade, Modes: s.Modes, Twin: s.Identity.Twin, Axes: a.consult.axes(s.Name),
 			Readings: []link.ReadingState{}}
 		for _, r := range s.Readings {
@@ -189,7 +193,9 @@ func (a *Agent) instruments() []link.Instrument {
 
 // presence is what the hub is told. It names no patient.
 func (a *Agent) presence() link.Presence {
-	p := link.Presence{DiskPercent: a.diskPercent(), BatteryMin: a.battery(), Instruments: a.instruments()}
+	all := a.sup.Snapshot()
+	p := link.Presence{DiskPercent: a.diskPercent(), Instruments: a.instruments(all)}
+	p.BatteryMin, _ = battery(all)
 	for _, b := range a.boxes() {
 		st := b.Stats()
 		p.Held += st.Held

@@ -36,7 +36,6 @@ const sources: Source[] = [
   { files: "device/*.go", prefix: "method.", find: [new RegExp(`\\bMethod += "${code}"`, "g")], least: 1 },
   { files: "device/device.go", prefix: "grade.", find: [new RegExp(`\\bGrade = "${code}"`, "g")], least: 2 },
   { files: "device/device.go", prefix: "health.", find: [new RegExp(`State += "${code}"`, "g")], least: 4 },
-  { files: "device/camera/camera.go", prefix: "reason.", find: [new RegExp(`device\\.(?:Absent|Faulty|Settling), "${code}"`, "g"), new RegExp(`Reason: "${code}"`, "g")], least: 9 },
   { files: "cmd/telecartd/agent/*.go", prefix: "notice.", find: [new RegExp(`\\.notice\\("${code}"`, "g"), new RegExp(`^const \\w+Alert = "${code}"`, "gm")], least: 2 },
   { files: "uplink/hub/clinic/*.go", prefix: "notice.", find: [new RegExp(`\\.tell(?:Cart|All)?\\([^"\\n]*, "${code}"`, "g")], least: 4 },
   { files: "uplink/hub/clinic/*.go", prefix: "fleet.", find: [new RegExp(`\\.problem\\(\\w+, "${code}"`, "g")], least: 2 },

@@ -65,6 +65,7 @@ export const en = {
   "held.nothing": "Nothing to send",
   "held.refused": { one: "{n} refused by the hub", other: "{n} refused by the hub" },
   "battery.left": { one: "{n} min battery", other: "{n} min battery" },
+  "battery.mains": "On mains, battery {n} %",
   "battery.unknown": "Battery not measured",
   "disk.used": "Disk {n} %",
   "who.none": "Nobody sees the picture",

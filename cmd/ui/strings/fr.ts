@@ -62,6 +62,7 @@ export const fr: Table = {
   "held.nothing": "Rien à envoyer",
   "held.refused": { one: "{n} refusé par le hub", other: "{n} refusés par le hub" },
   "battery.left": { one: "{n} min de batterie", other: "{n} min de batterie" },
+  "battery.mains": "Sur secteur, batterie {n} %",
   "battery.unknown": "Batterie non mesurée",
   "disk.used": "Disque {n} %",
   "who.none": "Personne ne voit l'image",

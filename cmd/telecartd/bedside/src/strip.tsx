@@ -22,7 +22,7 @@ export function Strip({ seen }: { seen: Seen }) {
         {s && s.refused > 0 && <span>{w.t("held.refused", { n: s.refused })}</span>}
       </div>
       <div class="cell" data-testid="strip-battery">
-        <span>{s ? (s.battery_min === undefined ? w.t("battery.unknown") : w.t("battery.left", { n: s.battery_min })) : ""}</span>
+        <span>{s ? batteryWords(w, s) : ""}</span>
         {s && s.disk_percent >= 80 && <span>{w.t("disk.used", { n: s.disk_percent })}</span>}
       </div>
       <div class="cell who" data-testid="strip-who">
@@ -78,6 +78,11 @@ function LinkCell({ s, cut }: { s: BedsideState | undefined; cut: boolean }) {
       <span>{w.t(`link.${s.link.state}.why`, { time: w.time(s.link.since) })}</span>
     </>
   );
+}
+
+export function batteryWords(w: Words, s: BedsideState): string {
+  if (s.battery_min !== undefined) return w.t("battery.left", { n: s.battery_min });
+  return s.battery_percent === undefined ? w.t("battery.unknown") : w.t("battery.mains", { n: s.battery_percent });
 }
 
 export function heldWords(w: Words, s: BedsideState): string {
