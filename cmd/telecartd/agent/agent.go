@@ -54,7 +54,7 @@ type Agent struct {
 	clock     kit.Clock
 	stamp     *kit.Stamper
 	keeper    *kit.Timekeeper
-	told      atomic.Int64 // when the hub told the time, by our clock, in Unix nanoseconds
+	timeTold  atomic.Int64 // when the hub told the time, by our clock, in Unix nanoseconds
 	trusted   func() bool
 	disk      func(path string) (percent int)
 	checker   outbox.Checker
@@ -341,7 +341,7 @@ func (a *Agent) welcomed(w link.Welcome, keys wire.KeyList) error {
 	if err := a.keeper.Authenticated(w.Now.Add(w.Took/2), w.Took/2); err != nil {
 		a.log.Warn("agent: the hub's time is no use", "err", err)
 	}
-	a.told.Store(a.clock.Now().UnixNano())
+	a.timeTold.Store(a.clock.Now().UnixNano())
 	a.mu.Lock()
 	first, newer := len(a.books) == 0, keys.Version > a.keys.Version
 	a.mu.Unlock()
@@ -377,7 +377,7 @@ func (a *Agent) welcomed(w link.Welcome, keys wire.KeyList) error {
 // tellTime says whether it is time to greet the hub anew, to be told the time: a link may stand for weeks, and what is
 // delivered is erased by a trusted clock alone.
 func (a *Agent) tellTime() bool {
-	return a.currentLink().Status().Up && a.clock.Now().Sub(time.Unix(0, a.told.Load())).Abs() > 24*time.Hour && a.consult.idle()
+	return a.currentLink().Status().Up && a.clock.Now().Sub(time.Unix(0, a.timeTold.Load())).Abs() > 24*time.Hour && a.consult.idle()
 }
 
 // batteryClock is the machine's, if it has one.
