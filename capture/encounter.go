@@ -281,7 +281,7 @@ func fuller(a, b Patient) Patient {
 const DefaultWristband = `[A-Z]{3}-[0-9]{4,12}`
 
 // ParseWristband reads what a scanner read: NUMBER, or NUMBER|NAME|BIRTH DATE, nothing less and nothing more. The whole
-// number must be of the site's format. (GS1 and check digits come with the scanners.)
+// number must be of the site's format. Package code knows GS1 and check digits.
 func ParseWristband(code string, format *regexp.Regexp) (Patient, error) {
 	parts := strings.Split(strings.TrimSpace(code), "|")
 	p := Patient{ID: parts[0]}

@@ -75,7 +75,7 @@ type Body struct {
 	Site       string           `json:"site,omitempty"`
 	Side       string           `json:"side,omitempty"`
 
-	// Blob is the camera's own JPEG (still), a Motion JPEG AVI (clip), or the samples of a waveform as 32-bit
+	// Blob is the camera's own JPEG (still), a Motion JPEG AVI (clip), a FLAC file (sound), or the samples of a waveform as 32-bit
 	// little-endian integers. It is never re-encoded.
 	Blob []byte `json:"-"`
 }
@@ -90,11 +90,13 @@ type WaveformInfo struct {
 
 // MediaInfo describes the picture or sound in the blob.
 type MediaInfo struct {
-	Type       string  `json:"type"` // image/jpeg, video/x-msvideo
-	Width      int     `json:"width,omitempty"`
-	Height     int     `json:"height,omitempty"`
-	DurationMS int64   `json:"duration_ms,omitempty"`
-	FrameMS    []int64 `json:"frame_ms,omitempty"` // when each frame of a clip was captured, from the first
+	Type       string   `json:"type"` // image/jpeg, video/x-msvideo, audio/flac
+	Width      int      `json:"width,omitempty"`
+	Height     int      `json:"height,omitempty"`
+	DurationMS int64    `json:"duration_ms,omitempty"`
+	FrameMS    []int64  `json:"frame_ms,omitempty"` // when each frame of a clip was captured, from the first
+	RateHz     int      `json:"rate_hz,omitempty"`  // of a sound
+	Gaps       [][2]int `json:"gaps,omitempty"`     // of a sound: first value and number of those that were lost; they are zeros in the blob
 }
 
 // NoteInfo is a written note.

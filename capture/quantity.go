@@ -41,6 +41,7 @@ func Quantities() []Quantity {
 		{Name: "battery-voltage", Unit: "V", Cart: true},
 		{Name: "supply-voltage", Unit: "V", Cart: true},
 		{Name: "supply-current", Unit: "A", Cart: true},
+		{Name: "room-temperature", Unit: "Cel", Cart: true},
 	}
 }
 

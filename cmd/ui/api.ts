@@ -26,7 +26,7 @@ export interface Axis { name: string; unit: string; min: number; max: number; st
 
 export interface Instrument {
   name: string;
-  kind: "camera" | "thermometer" | "oximeter" | "cuff" | "ecg" | "stethoscope" | "scale" | "scanner" | "pedal" | "light" | "power" | "clock";
+  kind: "camera" | "thermometer" | "oximeter" | "cuff" | "ecg" | "stethoscope" | "scale" | "scanner" | "pedal" | "light" | "power" | "clock" | "room";
   health: Health;
   since: string;
   twin: boolean;
@@ -57,6 +57,8 @@ export interface BedsideItem {
   at: string;
   instrument?: string;
   twin?: boolean; // by a simulated instrument
+  grade?: "consumer" | "uncalibrated";
+  method?: string; // of a reading
   quantity?: string;
   text?: string; // of a reading
   unit?: string;
@@ -110,7 +112,7 @@ export interface Input { instrument: string; act: "scanned" | "shutter"; text?: 
 Commands on /api/ws (verb: arguments -> result):
   open: {practice}                                    -> opens an encounter
   close: {}                                           -> closes it
-  scan: {code}                                        -> a wristband: binds; a different one raises alert; opens an encounter when none is open
+  scan: {code, symbology?}                            -> a wristband: binds; a different one raises alert; opens an encounter when none is open
   bind: {patient: Patient}                            -> by two identifiers (name and birth date)
   resolve-alert: {action: "keep" | "close"}           -> keep the current patient, or close and open anew for the scanned one
   still: {instrument, site?, side?}                   -> {item}
@@ -187,6 +189,8 @@ export interface ConsoleItem {
   by?: string;
   instrument?: string;
   twin?: boolean; // by a simulated instrument
+  grade?: "consumer" | "uncalibrated";
+  model?: string; // as the instrument says, or as the nurse named the clinic's own device
   reading?: Reading;
   waveform?: { quantity: string; unit: string; rate_hz: number; count: number };
   media?: { type: string; width?: number; height?: number; duration_ms?: number; frame_ms?: number[] };

@@ -41,6 +41,7 @@ const measures: Record<Instrument["kind"], { quantity: string; unit: string }[]>
   light: [],
   power: [],
   clock: [],
+  room: [],
 };
 
 function vital(i: Instrument, quantity: string, unit: string, r: Reading | undefined): Vital {

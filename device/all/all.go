@@ -14,7 +14,11 @@ import (
 	"telecart/device/max30205"
 	"telecart/device/mlx90614"
 	"telecart/device/nonin"
+	"telecart/device/pedal"
 	"telecart/device/rtc"
+	"telecart/device/scale"
+	"telecart/device/scanner"
+	"telecart/device/stethoscope"
 	"telecart/device/suntech"
 	"telecart/device/tmp117"
 )
@@ -28,6 +32,10 @@ func Table() []device.Driver {
 		max30205.Driver(),
 		mlx90614.Driver(),
 		suntech.Driver(),
+		stethoscope.Driver(),
+		scale.Driver(),
+		scanner.Driver(),
+		pedal.Driver(),
 		light.Driver(),
 		max17048.Driver(),
 		ina219.Driver(),

@@ -7,6 +7,7 @@ import (
 	"telecart/capture"
 	"telecart/capture/ledger"
 	"telecart/cmd/ui"
+	"telecart/device"
 	"telecart/uplink/hub/clinic"
 	"telecart/uplink/link"
 )
@@ -101,6 +102,8 @@ type item struct {
 	By         string                  `json:"by,omitempty"`
 	Instrument string                  `json:"instrument,omitempty"`
 	Twin       bool                    `json:"twin,omitempty"`
+	Grade      device.Grade            `json:"grade,omitempty"`
+	Model      string                  `json:"model,omitempty"`
 	Reading    *ui.Reading             `json:"reading,omitempty"`
 	Waveform   *capture.WaveformInfo   `json:"waveform,omitempty"`
 	Media      *capture.MediaInfo      `json:"media,omitempty"`
@@ -229,7 +232,7 @@ func showItem(i clinic.Item) item {
 	out := item{ID: i.Item, Number: i.Entry.Number, Kind: b.Kind, At: b.At.Wall, Arrived: i.Arrived, By: b.By, Waveform: b.Waveform, Media: b.Media,
 		Binding: b.Binding, Correction: b.Correction, Site: b.Site, Side: i.Side, Urgent: b.Urgent, Receipt: receipt{i.Sequence, i.Key}}
 	if b.Instrument != nil {
-		out.Instrument, out.Twin = b.Instrument.Name, b.Instrument.Twin
+		out.Instrument, out.Twin, out.Grade, out.Model = b.Instrument.Name, b.Instrument.Twin, b.Instrument.Grade, b.Instrument.Model
 	}
 	if b.Reading != nil {
 		r := ui.ShowReading(link.ReadingState{Reading: *b.Reading})

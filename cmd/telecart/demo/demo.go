@@ -46,6 +46,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	s := &stage.Stage{Dir: dir, Bin: bin, Tenant: "north", Cart: "cart-1", Site: "Demo clinic", Camera: o.Camera, Bedside: o.Bedside}
 	s.Hub.People = o.Console
+	s.More = []stage.Twin{
+		{Name: "cuff", Driver: "suntech"}, {Name: "ecg", Driver: "ad8232"}, {Name: "stethoscope", Driver: "stethoscope"},
+		{Name: "light", Driver: "light"}, {Name: "battery", Driver: "max17048"}}
 	link, err := stage.NewLink(s)
 	if err != nil {
 		return err

@@ -30,6 +30,7 @@ type Stage struct {
 	Cart   string
 	Site   string
 	Camera string // "twin", or a device file
+	More   []Twin // further instruments
 	Hub    HubAddresses
 	// Bedside is where the cart's screen listens.
 	Bedside, CartMetrics string
@@ -109,7 +110,10 @@ type Account struct{ Name, Role, Password string }
 func (s *Stage) hubConfig() string  { return filepath.Join(s.Dir, "hub.toml") }
 func (s *Stage) cartConfig() string { return filepath.Join(s.Dir, "telecartd.toml") }
 
-// MakeCart writes the cart's settings: a camera, a thermometer and an oximeter.
+// Twin is a simulated instrument.
+type Twin struct{ Name, Driver string }
+
+// MakeCart writes the cart's settings: a camera, a thermometer, an oximeter, and what More names.
 func (s *Stage) MakeCart() error {
 	camera := s.Camera
 	if camera == "" {
@@ -123,6 +127,8 @@ listen = %q
 listen = %q
 [log]
 level = "info"
+[hotplug]
+adopt = false
 [[instrument]]
 name = "room camera"
 driver = "camera"
@@ -137,6 +143,9 @@ name = "oximeter"
 driver = "nonin"
 port = "twin"
 `, s.CartDir(), s.Site, s.Bedside, s.CartMetrics, camera)
+	for _, i := range s.More {
+		set += fmt.Sprintf("[[instrument]]\nname = %q\ndriver = %q\nport = \"twin\"\n", i.Name, i.Driver)
+	}
 	return os.WriteFile(s.cartConfig(), []byte(set), 0o600)
 }
 

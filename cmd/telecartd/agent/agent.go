@@ -17,12 +17,12 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"telecart/capture"
+	"telecart/capture/code"
 	"telecart/capture/ledger"
 	"telecart/device"
 	"telecart/device/hotplug"
@@ -49,30 +49,30 @@ type Options struct {
 
 // Agent is one run of the cart's agent.
 type Agent struct {
-	set       Settings
-	version   string
-	clock     kit.Clock
-	stamp     *kit.Stamper
-	keeper    *kit.Timekeeper
-	timeTold  atomic.Int64 // when the hub told the time, by our clock, in Unix nanoseconds
-	trusted   func() bool
-	disk      func(path string) (percent int)
-	checker   outbox.Checker
-	log       *slog.Logger
-	run       ledger.ID
-	started   time.Time
-	sup       *supervisor.Supervisor
-	id        *identity.Cart
-	link      *link.Client
-	waves     *waves
-	wristband *regexp.Regexp
-	consult   *consults
-	drivers   []device.Driver
-	plugs     plugs
-	inputs    fan[device.Input]
-	lastGasp  atomic.Bool   // the battery is about to end
-	claimed   chan struct{} // a claim was traded for a new identity
-	hubSays   chan struct{} // patientOf changed
+	set      Settings
+	version  string
+	clock    kit.Clock
+	stamp    *kit.Stamper
+	keeper   *kit.Timekeeper
+	timeTold atomic.Int64 // when the hub told the time, by our clock, in Unix nanoseconds
+	trusted  func() bool
+	disk     func(path string) (percent int)
+	checker  outbox.Checker
+	log      *slog.Logger
+	run      ledger.ID
+	started  time.Time
+	sup      *supervisor.Supervisor
+	id       *identity.Cart
+	link     *link.Client
+	waves    *waves
+	codes    code.Site
+	consult  *consults
+	drivers  []device.Driver
+	plugs    plugs
+	inputs   fan[device.Input]
+	lastGasp atomic.Bool   // the battery is about to end
+	claimed  chan struct{} // a claim was traded for a new identity
+	hubSays  chan struct{} // patientOf changed
 
 	changes fan[struct{}]
 	steps   sync.Mutex // one step of the encounter at a time
@@ -102,10 +102,9 @@ func New(o Options) (*Agent, error) {
 		started: o.Clock.Now(), disk: diskUsed, enc: &capture.Encounter{}, waves: newWaves(),
 		claimed: make(chan struct{}, 1), hubSays: make(chan struct{}, 1)}
 	var err error
-	if a.wristband, err = regexp.Compile(o.Settings.Patient.Wristband); err != nil {
-		return nil, fmt.Errorf("agent: patient.wristband: %w", err)
+	if a.codes, err = o.Settings.codes(); err != nil {
+		return nil, err
 	}
-	a.wristband.Longest()
 	a.encCtx, a.encEnd = context.WithCancel(context.Background())
 	a.keeper = kit.NewTimekeeper(kit.TimekeeperOptions{Path: filepath.Join(o.Settings.State, "clock.json"), Clock: o.Clock, Log: o.Log})
 	a.trusted, a.stamp = a.keeper.Trusted, kit.NewStamperFor(a.keeper)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telecart/capture"
+	"telecart/capture/code"
 	"telecart/capture/ledger"
 	"telecart/device"
 	"telecart/provisioning/claim"
@@ -29,6 +30,8 @@ var (
 	errNothing    = errors.New("agent: nothing to save")
 	errVerb       = errors.New("agent: no such command")
 	errNoLink     = errors.New("agent: no link: everything is kept here; call again when it is back")
+	errBadge      = errors.New("agent: a badge names somebody who gives care, not the patient")
+	errProduct    = errors.New("agent: a product's code names no patient")
 	errNoConsult  = errors.New("agent: there is no consult")
 	errPractice   = errors.New("agent: this instrument is not calibrated: its values are kept in practice alone")
 	errRange      = errors.New("agent: out of range")
@@ -50,6 +53,7 @@ type args struct {
 	Item       ledger.Hash     `json:"item"`
 	Verb       string          `json:"answer"`
 	Notice     string          `json:"notice"`
+	Symbology  string          `json:"symbology"`
 	Mode       string          `json:"mode"`
 	Values     []HandValue     `json:"values"`
 	Device     string          `json:"device"`
@@ -98,11 +102,7 @@ func (a *Agent) Command(ctx context.Context, verb string, raw json.RawMessage) (
 	case "close":
 		return steps((*capture.Encounter).Close)
 	case "scan":
-		p, err := capture.ParseWristband(in.Code, a.wristband)
-		if err != nil {
-			return nil, err
-		}
-		return a.bind(ctx, p, capture.FromWristband)
+		return a.scan(ctx, in.Code, in.Symbology)
 	case "bind":
 		return a.bind(ctx, in.Patient, capture.FromIdentifiers)
 	case "resolve-alert":
@@ -113,6 +113,8 @@ func (a *Agent) Command(ctx context.Context, verb string, raw json.RawMessage) (
 		return one(a.still(ctx, in.Instrument, in.Site, in.Side, "nurse"))
 	case "clip":
 		return one(a.clip(ctx, in.Instrument, in.Seconds, in.Site, in.Side))
+	case "sound":
+		return one(a.sound(ctx, in.Instrument, in.Seconds, in.Site, in.Side))
 	case "reading":
 		s, err := a.reading(ctx, in.Instrument, in.Site, in.Side)
 		return saved(err, s...)
@@ -157,6 +159,25 @@ func (a *Agent) Command(ctx context.Context, verb string, raw json.RawMessage) (
 		return nil, a.Claim(ctx, in.Code)
 	}
 	return nil, fmt.Errorf("%w: %q", errVerb, verb)
+}
+
+// scan acts on what was scanned, on whatever screen: a wristband binds, a claim code enrols.
+func (a *Agent) scan(ctx context.Context, text, symbology string) (any, error) {
+	c, err := code.Parse(text, symbology, a.codes)
+	if err != nil {
+		return nil, err
+	}
+	switch c.Kind {
+	case code.Wristband, code.GSRN:
+		return a.bind(ctx, c.Patient, capture.FromWristband)
+	case code.Claim:
+		return nil, a.Claim(ctx, c.Text)
+	case code.Provider:
+		return nil, errBadge
+	case code.Device:
+		return nil, errProduct
+	}
+	return nil, capture.ErrWristband
 }
 
 // bind says who the patient is, opening an encounter if none is.
@@ -211,6 +232,12 @@ func Problem(err error) *wire.Problem {
 		{capture.ErrNoAlert, http.StatusConflict, "no-alert"},
 		{capture.ErrDecision, http.StatusBadRequest, "bad-argument"},
 		{capture.ErrWristband, http.StatusBadRequest, "not-a-wristband"},
+		{code.ErrForeign, http.StatusBadRequest, "foreign-wristband"},
+		{code.ErrCheckDigit, http.StatusBadRequest, "check-digit"},
+		{code.ErrGS1, http.StatusBadRequest, "bad-code"},
+		{code.ErrUnreadable, http.StatusBadRequest, "bad-code"},
+		{errBadge, http.StatusBadRequest, "badge-scanned"},
+		{errProduct, http.StatusBadRequest, "product-scanned"},
 		{capture.ErrPatient, http.StatusBadRequest, "patient"},
 		{capture.ErrPractice, http.StatusConflict, "practice"},
 		{device.ErrGone, http.StatusServiceUnavailable, "instrument-gone"},

@@ -2,9 +2,11 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strings"
+	"time"
 
 	"telecart/capture"
 	"telecart/device"
@@ -44,9 +46,11 @@ func (a *Agent) stopMeasure(ctx context.Context, instrument string) error {
 
 // letGo stops every measurement: its patient is gone.
 func (a *Agent) letGo(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
 	for _, s := range a.sup.Snapshot() {
 		if t, ok := a.sup.Triggerable(s.Name); ok {
-			if err := t.Abort(ctx); err != nil {
+			if err := t.Abort(ctx); err != nil && !errors.Is(err, device.ErrGone) {
 				a.log.Warn("agent: measurement not stopped", "instrument", s.Name, "err", err)
 			}
 		}

@@ -2,10 +2,13 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"telecart/capture"
+	"telecart/capture/sound"
 	"telecart/device"
 )
 
@@ -201,6 +204,49 @@ func TestBattery(t *testing.T) {
 	power.say(r, device.Health{State: device.Live})
 	r.until("mains again", func(State) bool { return !r.a.lastGasp.Load() })
 	r.do("clip", `{"instrument":"room camera","seconds":1}`)
+}
+
+func TestScans(t *testing.T) {
+	r := newRig(t).enrolled()
+	r.start()
+	for text, code := range map[string]string{
+		"01095060001343521726041410ABC": "product-scanned",
+		"]d2010950600013435210ABC123":   "product-scanned",
+		"]d2010950600013435310ABC123":   "check-digit",
+		"hello":                         "not-a-wristband",
+		"":                              "bad-code",
+	} {
+		b, _ := json.Marshal(map[string]string{"code": text})
+		r.refused("scan", string(b), code)
+	}
+	r.do("scan", `{"code":"ABC-1234"}`)
+	if s := r.a.state(); s.Patient == nil || s.Patient.ID != "ABC-1234" {
+		t.Errorf("%+v", s.Patient)
+	}
+}
+
+func TestSound(t *testing.T) {
+	r := newRig(t).enrolled()
+	r.twins = []device.Settings{{Name: "stethoscope", Driver: "stethoscope", Port: "twin"}}
+	r.start()
+	r.refused("sound", `{"instrument":"stethoscope","seconds":2}`, "no-encounter")
+	r.do("open", `{}`)
+	r.refused("sound", `{"instrument":"oximeter","seconds":2}`, "instrument-gone")
+	r.refused("sound", `{"instrument":"stethoscope","seconds":61}`, "bad-argument")
+	items := r.do("sound", `{"instrument":"stethoscope","seconds":2,"site":"mitral"}`)
+	if len(items) != 1 {
+		t.Fatalf("%+v", items)
+	}
+	media, file, ok := r.a.Review(items[0].Item)
+	if !ok || media != sound.Type {
+		t.Fatalf("%q, %v", media, ok)
+	}
+	got, err := sound.Decode(file)
+	if err != nil || got.RateHz != 48000 || got.Duration() < 2*time.Second || got.Duration() > 3*time.Second || len(got.Gaps) != 0 {
+		t.Errorf("%d Hz, %s, gaps %v, %v", got.RateHz, got.Duration(), got.Gaps, err)
+	}
+	r.a.lastGasp.Store(true)
+	r.refused("sound", `{"instrument":"stethoscope","seconds":2}`, "battery-empty")
 }
 
 func TestInputsReachThePage(t *testing.T) {

@@ -38,7 +38,8 @@ type rig struct {
 	records *seal.Records
 	log     *syncBuffer
 
-	extra []device.Driver // beside the table; each makes an instrument of its own name
+	twins []device.Settings // beside camera and oximeter
+	extra []device.Driver   // beside the table; each makes an instrument of its own name
 
 	a      *Agent
 	cancel context.CancelFunc
@@ -106,6 +107,7 @@ func (r *rig) settings() Settings {
 	s.Instrument = []device.Settings{
 		{Name: "room camera", Driver: "camera", Port: "twin", Options: map[string]string{"width": "320", "height": "240", "fps": "15"}},
 		{Name: "oximeter", Driver: "nonin", Port: "twin"}}
+	s.Instrument = append(s.Instrument, r.twins...)
 	for _, d := range r.extra {
 		s.Instrument = append(s.Instrument, device.Settings{Name: d.Name, Driver: d.Name, Port: "twin"})
 	}

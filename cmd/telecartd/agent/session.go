@@ -3,7 +3,6 @@ package agent
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -152,8 +150,8 @@ func (a *Agent) step(ctx context.Context, f func(e *capture.Encounter) ([]captur
 		a.list(s, bodies[i])
 	}
 	a.mu.Unlock()
-	if is.ID != was.ID {
-		go a.letGo(context.WithoutCancel(ctx))
+	if is.ID != was.ID && was.ID != (ledger.ID{}) {
+		a.letGo(context.WithoutCancel(ctx)) // before anything can be started for the next patient
 	}
 	if is.ID != was.ID && was.ID != (ledger.ID{}) { // its key can't open anything from now on
 		b := books[0]
@@ -263,180 +261,6 @@ func within(ctx, encounter context.Context) (context.Context, context.CancelFunc
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(encounter, cancel)
 	return ctx, func() { stop(); cancel() }
-}
-
-// stillWait is how long a camera may take for its first picture.
-const stillWait = 5 * time.Second
-
-// still saves the camera's own bytes of its next picture.
-func (a *Agent) still(ctx context.Context, instrument, site, side, by string) (Saved, error) {
-	b, enc, err := a.body(capture.Still)
-	if err != nil {
-		return Saved{}, err
-	}
-	ctx, cancel := within(ctx, enc)
-	defer cancel()
-	frames, err := a.frames(ctx, instrument, 1, 0)
-	if err != nil {
-		return Saved{}, err
-	}
-	f := frames[0]
-	b.At, b.By, b.Site, b.Side, b.Blob = f.At, by, site, side, f.Data
-	b.Media = &capture.MediaInfo{Type: "image/jpeg", Width: f.Width, Height: f.Height}
-	b.Instrument = a.identity(instrument)
-	return a.save(ctx, b)
-}
-
-// frames watches a camera for n pictures, or for so long.
-func (a *Agent) frames(ctx context.Context, instrument string, n int, during time.Duration) ([]device.Frame, error) {
-	cam, ok := a.sup.Camera(instrument)
-	if !ok {
-		return nil, fmt.Errorf("%w: %q is no camera", errInstrument, instrument)
-	}
-	v := cam.Watch()
-	defer v.Close()
-	ctx, cancel := context.WithTimeout(ctx, stillWait+during)
-	defer cancel()
-	var end <-chan time.Time
-	var out []device.Frame
-	size := 0
-	for {
-		f, err := v.Next(ctx)
-		if errors.Is(err, device.ErrGone) && len(out) == 0 { // starting, or just plugged in again
-			select {
-			case <-a.clock.After(50 * time.Millisecond):
-				continue
-			case <-ctx.Done():
-			}
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%w: %s gives no picture: %v", errInstrument, instrument, err)
-		}
-		if f, err = AsJPEG(f); err != nil {
-			return nil, err
-		}
-		out = append(out, f)
-		size += len(f.Data)
-		if end == nil && during > 0 {
-			end = a.clock.After(during)
-		}
-		select {
-		case <-end:
-			return out, nil
-		default:
-		}
-		if during == 0 && len(out) == n || size > maxClip || during > 0 && a.lastGasp.Load() {
-			return out, nil
-		}
-	}
-}
-
-// maxClip bounds a clip in memory, in bytes.
-const maxClip = 48 << 20
-
-// clip saves some seconds of a camera as it gave them.
-func (a *Agent) clip(ctx context.Context, instrument string, seconds int, site, side string) (Saved, error) {
-	if seconds < 1 || seconds > 10 {
-		return Saved{}, fmt.Errorf("%w: a clip has 1 to 10 seconds", errArgument)
-	}
-	if a.lastGasp.Load() {
-		return Saved{}, fmt.Errorf("%w: no clip now; notes, values and pictures are still saved", errBattery)
-	}
-	if a.diskPercent() >= clipsUpTo {
-		return Saved{}, fmt.Errorf("%w: %d %% of the disk are used; there is room for readings, notes and stills alone", errDiskFull, clipsUpTo)
-	}
-	b, enc, err := a.body(capture.Clip)
-	if err != nil {
-		return Saved{}, err
-	}
-	ctx, cancel := within(ctx, enc)
-	defer cancel()
-	frames, err := a.frames(ctx, instrument, 0, time.Duration(seconds)*time.Second)
-	if err != nil {
-		return Saved{}, err
-	}
-	jpegs, at := make([][]byte, len(frames)), make([]int64, len(frames))
-	for i, f := range frames {
-		jpegs[i], at[i] = f.Data, (f.At.Mono-frames[0].At.Mono)/1e6
-	}
-	first, last := frames[0], at[len(at)-1]
-	fps := max(1, int(int64(len(frames)-1)*1000/max(1, last)))
-	if b.Blob, err = capture.AVI(jpegs, first.Width, first.Height, fps); err != nil {
-		return Saved{}, err
-	}
-	b.At, b.Site, b.Side, b.Instrument = first.At, site, side, a.identity(instrument)
-	b.Media = &capture.MediaInfo{Type: "video/x-msvideo", Width: first.Width, Height: first.Height, DurationMS: last, FrameMS: at}
-	return a.save(ctx, b)
-}
-
-// reading saves every present value of an instrument.
-func (a *Agent) reading(ctx context.Context, instrument, site, side string) ([]Saved, error) {
-	b, _, err := a.body(capture.Reading)
-	if err != nil {
-		return nil, err
-	}
-	var out []Saved
-	for _, s := range a.sup.Snapshot() {
-		if s.Name != instrument {
-			continue
-		}
-		for _, r := range s.Readings {
-			if r.Absent != "" || r.Stale || ofCart(r.Quantity) || r.Quantity == pressureNow {
-				continue
-			}
-			if err := mayKeep(r.Reading, b.Practice); err != nil {
-				return out, err
-			}
-			one, value := b, r.Reading
-			value.Site, value.Side = site, side
-			one.At, one.Reading, one.Site, one.Side, one.Instrument = value.At, &value, site, side, &value.Instrument
-			saved, err := a.save(ctx, one)
-			if err != nil {
-				return out, err
-			}
-			out = append(out, saved)
-		}
-	}
-	if len(out) == 0 {
-		return nil, fmt.Errorf("%w: %s shows no value at this moment", errNothing, instrument)
-	}
-	return out, nil
-}
-
-// waveform saves the last seconds of what an instrument drew, waiting for as much as is missing.
-func (a *Agent) waveform(ctx context.Context, instrument string, seconds int, site, side string) (Saved, error) {
-	if seconds < 1 || seconds > waveSeconds {
-		return Saved{}, fmt.Errorf("%w: a waveform has 1 to %d seconds", errArgument, waveSeconds)
-	}
-	b, enc, err := a.body(capture.Waveform)
-	if err != nil {
-		return Saved{}, err
-	}
-	ctx, cancel := within(ctx, enc)
-	defer cancel()
-	news, leave := a.waves.join()
-	defer leave()
-	give := a.clock.After(time.Duration(seconds)*time.Second + 5*time.Second)
-	for {
-		if s, ok := a.waves.tail(instrument, seconds, a.stamp.Now()); ok {
-			if s.Instrument.Grade == device.Uncalibrated && !b.Practice {
-				return Saved{}, fmt.Errorf("%w: %s", errPractice, instrument)
-			}
-			for _, v := range s.Values {
-				b.Blob = binary.LittleEndian.AppendUint32(b.Blob, uint32(v))
-			}
-			b.At, b.Site, b.Side, b.Instrument = s.At, site, side, &s.Instrument
-			b.Waveform = &capture.WaveformInfo{Quantity: s.Quantity, Unit: s.Unit, RateHz: s.RateHz, Count: len(s.Values)}
-			return a.save(ctx, b)
-		}
-		select {
-		case <-news:
-		case <-give:
-			return Saved{}, fmt.Errorf("%w: %s draws no waveform of %d s", errNothing, instrument, seconds)
-		case <-ctx.Done():
-			return Saved{}, ctx.Err()
-		}
-	}
 }
 
 // correct says that an earlier item was wrong.

@@ -4,13 +4,13 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"regexp"
 	"strings"
 	"time"
 
 	"github.com/BurntSushi/toml"
 
 	"telecart/capture"
+	"telecart/capture/code"
 	"telecart/device"
 )
 
@@ -37,6 +37,8 @@ type Settings struct {
 	Proxy   string `toml:"proxy"`
 	Patient struct {
 		Wristband string `toml:"wristband"`
+		Check     string `toml:"check"`
+		GS1Prefix string `toml:"gs1_prefix"`
 	} `toml:"patient"`
 	Hotplug struct {
 		Adopt bool `toml:"adopt"`
@@ -63,6 +65,7 @@ func Defaults() Settings {
 	s.Metrics.Listen = "127.0.0.1:9101"
 	s.Log.Level = "info"
 	s.Patient.Wristband = capture.DefaultWristband
+	s.Patient.Check = code.None
 	s.Delivery.Grace = Duration(72 * time.Hour)
 	s.Hotplug.Adopt = true
 	s.Live.Bitrate = 2_000_000
@@ -91,6 +94,15 @@ func Load(path string) (Settings, error) {
 	return s, s.check()
 }
 
+// codes is what a scan can mean here.
+func (s Settings) codes() (code.Site, error) {
+	c, err := code.NewSite(s.Patient.Wristband, s.Patient.Check, s.Patient.GS1Prefix)
+	if err != nil {
+		return c, fmt.Errorf("settings: patient.wristband, check or gs1_prefix: %w", err)
+	}
+	return c, nil
+}
+
 func (s Settings) check() error {
 	host, _, err := net.SplitHostPort(s.Bedside.Listen)
 	if err != nil {
@@ -108,8 +120,8 @@ func (s Settings) check() error {
 	if s.Delivery.Grace < 0 {
 		return fmt.Errorf("settings: delivery.grace is negative")
 	}
-	if _, err := regexp.Compile(s.Patient.Wristband); err != nil {
-		return fmt.Errorf("settings: patient.wristband: %w", err)
+	if _, err := s.codes(); err != nil {
+		return err
 	}
 	seen := map[string]bool{}
 	for _, i := range s.Instrument {

@@ -77,30 +77,32 @@ type ConsultView struct {
 
 // Item is one item of the open encounter that was captured in this run.
 type Item struct {
-	ID         ledger.Hash  `json:"id"`
-	Kind       capture.Kind `json:"kind"`
-	At         time.Time    `json:"at"`
-	Instrument string       `json:"instrument,omitempty"`
-	Twin       bool         `json:"twin,omitempty"`
-	Quantity   string       `json:"quantity,omitempty"`
-	Text       string       `json:"text,omitempty"`
-	Unit       string       `json:"unit,omitempty"`
-	Site       string       `json:"site,omitempty"`
-	Side       string       `json:"side,omitempty"`
-	Sent       bool         `json:"sent"`
-	Refused    bool         `json:"refused,omitempty"`
-	Review     bool         `json:"review"`
-	Corrected  string       `json:"corrected,omitempty"`
+	ID         ledger.Hash   `json:"id"`
+	Kind       capture.Kind  `json:"kind"`
+	At         time.Time     `json:"at"`
+	Instrument string        `json:"instrument,omitempty"`
+	Twin       bool          `json:"twin,omitempty"`
+	Grade      device.Grade  `json:"grade,omitempty"`
+	Method     device.Method `json:"method,omitempty"`
+	Quantity   string        `json:"quantity,omitempty"`
+	Text       string        `json:"text,omitempty"`
+	Unit       string        `json:"unit,omitempty"`
+	Site       string        `json:"site,omitempty"`
+	Side       string        `json:"side,omitempty"`
+	Sent       bool          `json:"sent"`
+	Refused    bool          `json:"refused,omitempty"`
+	Review     bool          `json:"review"`
+	Corrected  string        `json:"corrected,omitempty"`
 	practice   bool
 }
 
 func newItem(h ledger.Hash, b capture.Body) Item {
 	it := Item{ID: h, Kind: b.Kind, At: b.At.Wall, Site: b.Site, Side: b.Side, practice: b.Practice}
 	if b.Instrument != nil {
-		it.Instrument, it.Twin = b.Instrument.Name, b.Instrument.Twin
+		it.Instrument, it.Twin, it.Grade = b.Instrument.Name, b.Instrument.Twin, b.Instrument.Grade
 	}
 	if r := b.Reading; r != nil {
-		it.Quantity, it.Text, it.Unit = r.Quantity, r.Value.String(), r.Unit
+		it.Quantity, it.Text, it.Unit, it.Method = r.Quantity, r.Value.String(), r.Unit, r.Method
 	}
 	if b.Note != nil {
 		it.Text = b.Note.Text
@@ -225,3 +227,6 @@ func (a *Agent) Camera(name string) (device.Camera, bool) { return a.sup.Camera(
 
 // Samples gives the waveforms as they come, until the function is called.
 func (a *Agent) Samples() (<-chan device.Samples, func()) { return a.waves.join() }
+
+// Microphone finds a stethoscope for the page's ear.
+func (a *Agent) Microphone(name string) (device.Microphone, bool) { return a.sup.Microphone(name) }

@@ -44,6 +44,7 @@ type Nurse interface {
 // Instruments is what it needs for pictures and waveforms.
 type Instruments interface {
 	Camera(name string) (device.Camera, bool)
+	Microphone(name string) (device.Microphone, bool)
 	Samples() (pieces <-chan device.Samples, leave func())
 	Inputs() (inputs <-chan device.Input, leave func())
 	Review(item ledger.Hash) (media string, data []byte, ok bool)
@@ -98,6 +99,7 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/ws", s.socket)
 	mux.HandleFunc("GET /api/picture/{instrument}", s.picture)
+	mux.HandleFunc("GET /api/sound/{instrument}", s.listen)
 	mux.HandleFunc("GET /api/review/{item}", s.reviewed)
 	mux.Handle("GET /", static)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -34,6 +34,7 @@ type cart struct {
 	ticks   chan struct{}
 	pieces  chan device.Samples
 	inputs  chan device.Input
+	sounds  chan device.Sound
 	command func(ctx context.Context, verb string, args json.RawMessage) (any, error)
 	frames  chan device.Frame
 	views   chan string // "open", "close"
@@ -63,8 +64,11 @@ func (c *cart) Changed() (<-chan struct{}, func())       { return c.ticks, func(
 func (c *cart) Samples() (<-chan device.Samples, func()) { return c.pieces, func() {} }
 func (c *cart) Inputs() (<-chan device.Input, func())    { return c.inputs, func() {} }
 func (c *cart) Camera(name string) (device.Camera, bool) { return c, name == "room camera" }
-func (c *cart) Run(context.Context) error                { return nil }
-func (c *cart) Watch() device.View                       { c.views <- "open"; return view{c} }
+func (c *cart) Microphone(name string) (device.Microphone, bool) {
+	return microphone{c}, name == "stethoscope"
+}
+func (c *cart) Run(context.Context) error { return nil }
+func (c *cart) Watch() device.View        { c.views <- "open"; return view{c} }
 func (c *cart) Review(h ledger.Hash) (string, []byte, bool) {
 	return "image/jpeg", []byte("jpeg"), h == ledger.Hash{1}
 }
@@ -96,7 +100,7 @@ type page struct {
 
 func newPage(t *testing.T, clock kit.Clock) *page {
 	t.Helper()
-	c := &cart{ticks: make(chan struct{}, 1), pieces: make(chan device.Samples), inputs: make(chan device.Input), frames: make(chan device.Frame), views: make(chan string, 1000)}
+	c := &cart{ticks: make(chan struct{}, 1), pieces: make(chan device.Samples), inputs: make(chan device.Input), sounds: make(chan device.Sound), frames: make(chan device.Frame), views: make(chan string, 1000)}
 	p := &page{t: t, cart: c, drawn: make(chan time.Duration, 8)}
 	p.srv = httptest.NewUnstartedServer(nil)
 	p.s = New(p.srv.Listener.Addr().String(), Options{Nurse: c, Instruments: c, JPEG: func(f device.Frame) (device.Frame, error) { return f, nil },

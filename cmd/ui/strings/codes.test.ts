@@ -23,7 +23,7 @@ const thrown = [new RegExp(`(?:problem|fail)\\("${code}"`, "g"), new RegExp(`\\b
 const sources: Source[] = [
   { files: "cmd/telecartd/agent/commands.go", prefix: "problem.", find: refusal, least: 19 },
   { files: "cmd/telecartd/agent/consult.go", prefix: "problem.", find: [new RegExp(`problems\\[.*\\] = "${code}"`, "g")], least: 1 },
-  { files: "cmd/telecartd/bedside/server.go", prefix: "problem.", find: refusal, least: 5 },
+  { files: "cmd/telecartd/bedside/*.go", prefix: "problem.", find: refusal, least: 5 },
   { files: "cmd/telecart-hub/console/*.go", prefix: "problem.", find: refusal, least: 25 },
   { files: "cmd/telecart-hub/serve/*.go", prefix: "problem.", find: refusal, least: 3 },
   { files: "uplink/hub/clinic/*.go", prefix: "problem.", find: refusal, least: 4 },

@@ -5,7 +5,7 @@ import type { ConsoleCart, ConsoleEncounter, ConsoleItem } from "../../../ui/api
 import { useWords } from "../../../ui/base.tsx";
 import type { Words } from "../../../ui/strings/words.ts";
 
-const opened = new Set<ConsoleItem["kind"]>(["still", "clip", "waveform"]);
+const opened = new Set<ConsoleItem["kind"]>(["still", "clip", "waveform", "sound"]);
 
 export function itemWords(w: Words, i: ConsoleItem): string {
   const parts: string[] = [];
@@ -23,6 +23,9 @@ export function itemWords(w: Words, i: ConsoleItem): string {
       parts.push(w.t(`item.${i.kind}`));
   }
   if (i.instrument && i.kind !== "reading") parts.push(w.code("instrument.name.", i.instrument));
+  if (i.reading?.method) parts.push(w.code("method.", i.reading.method));
+  if (i.grade) parts.push(w.t(`grade.${i.grade}`));
+  if (i.model && i.reading) parts.push(i.model);
   if (i.twin) parts.push(w.t("word.twin"));
   if (i.side) parts.push(w.code("side.", i.side));
   if (i.site) parts.push(w.code("site.", i.site));

@@ -5,6 +5,7 @@ import type { ConsoleItem } from "../../../ui/api.ts";
 import { useEscape, useWords } from "../../../ui/base.tsx";
 import { ClipPlayer } from "../../../ui/clip.tsx";
 import { Button, StateView } from "../../../ui/components.tsx";
+import { RecordedSound } from "../../../ui/sound.tsx";
 import { StillWave } from "../../../ui/wave.tsx";
 import type { Hub } from "./hub.ts";
 import { itemWords } from "./timeline.tsx";
@@ -30,6 +31,8 @@ export function Viewer(p: { hub: Hub; item: ConsoleItem; onClose(): void }) {
       </header>
       {i.kind === "clip" ? (
         <ClipPlayer key={i.id} load={() => bytes(p.hub, i.id)} frameMs={i.media?.frame_ms} name={itemWords(w, i)} />
+      ) : i.kind === "sound" ? (
+        <RecordedSound key={i.id} load={() => bytes(p.hub, i.id)} name={itemWords(w, i)} />
       ) : (
         <Loaded key={i.id} hub={p.hub} item={i} />
       )}

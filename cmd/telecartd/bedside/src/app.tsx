@@ -48,10 +48,10 @@ export function App(p: { seen: Seen; cart: Cart; input?: Input | undefined; star
   useEscape(task === "patient" ? undefined : () => choose("patient"));
   const claiming = task === "claim" && !enrolled;
 
-  const scanned = (code: string | undefined): void =>
+  const scanned = (code: string | undefined, symbology?: string): void =>
     void scan.run(() => {
       if (code === undefined) return Promise.reject(problem("bad-code"));
-      return claiming ? p.cart.command("claim", { code }, 60_000) : p.cart.command("scan", { code });
+      return claiming ? p.cart.command("claim", { code }, 60_000) : p.cart.command("scan", { code, ...(symbology && { symbology }) });
     });
   useEffect(() => listenForScans(({ code }) => scanned(code)), [p.cart, claiming]);
   useEffect(() => {
@@ -61,7 +61,7 @@ export function App(p: { seen: Seen; cart: Cart; input?: Input | undefined; star
   const cameras = s?.instruments.filter((i) => i.kind === "camera") ?? [];
   const current = cameras.find((c) => c.name === camera) ?? cameras.find((c) => c.health.state === "live") ?? cameras[0];
   useEffect(() => { // a scanner on a line of its own, a pedal, a camera's button: each a new object
-    if (p.input?.act === "scanned") scanned(p.input.text);
+    if (p.input?.act === "scanned") scanned(p.input.text, p.input.symbology);
     const camera = cameras.find((c) => c.name === p.input?.instrument) ?? current;
     if (p.input?.act === "shutter" && camera && s?.encounter) {
       setCamera(camera.name);

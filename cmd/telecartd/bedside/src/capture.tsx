@@ -9,6 +9,7 @@ import type { Key } from "../../../ui/strings/words.ts";
 import { Measure } from "./measure.tsx";
 import { Picture } from "./picture.tsx";
 import { Still } from "./review.tsx";
+import { listenedAt, Sounds } from "./sounds.tsx";
 import { viewState } from "./states.ts";
 import { Typing } from "./typing.tsx";
 import type { ViewProps } from "./view.ts";
@@ -18,6 +19,7 @@ export const sites = {
   thermometer: ["axilla", "ear", "oral", "forehead", ""],
   oximeter: ["finger", "toe", "earlobe", ""],
   cuff: ["arm", "leg", ""],
+  stethoscope: listenedAt,
 } as const;
 
 /** Kinds whose values are a patient's. */
@@ -26,7 +28,7 @@ const measuring: Instrument["kind"][] = ["oximeter", "thermometer", "cuff", "ecg
 const isSited = (kind: string): kind is keyof typeof sites => kind in sites;
 
 type Side = "" | "left" | "right";
-type Panel = "where" | "clip" | "measure" | "waveform" | "note";
+type Panel = "where" | "clip" | "measure" | "waveform" | "sound" | "note";
 interface Taken { item: string; at: string; side: Side; site: string }
 
 export function CaptureView(p: ViewProps) {
@@ -67,6 +69,7 @@ export function CaptureView(p: ViewProps) {
   const cameras = p.s.instruments.filter((i) => i.kind === "camera");
   const meters = p.s.instruments.filter((i) => measuring.includes(i.kind));
   const oximeter = p.s.instruments.find((i) => i.kind === "oximeter");
+  const stethoscope = p.s.instruments.find((i) => i.kind === "stethoscope");
   const where = { ...(side && { side }), ...(site && { site }) };
   const said = (): void => setDone({ text: w.t("capture.saved", { time: w.time(new Date().toISOString()) }) });
 
@@ -92,7 +95,7 @@ export function CaptureView(p: ViewProps) {
     setTaken(undefined);
     still(old.side, old.site);
   };
-  const record = (verb: "clip" | "waveform", instrument: string | undefined, seconds: number): void =>
+  const record = (verb: "clip" | "waveform" | "sound", instrument: string | undefined, seconds: number): void =>
     void cmd.run(async () => {
       setRecording(seconds);
       try {
@@ -152,7 +155,7 @@ export function CaptureView(p: ViewProps) {
       options={sites[kind].map((v) => ({ value: v as string, text: w.t(`site.${v}` as Key) }))}
     />
   );
-  const lengths = (verb: "clip" | "waveform", instrument: string | undefined, seconds: number[]) => (
+  const lengths = (verb: "clip" | "waveform" | "sound", instrument: string | undefined, seconds: number[]) => (
     <>
       <h2>{w.t(`capture.${verb}.how`)}</h2>
       <div class="row">
@@ -191,6 +194,9 @@ export function CaptureView(p: ViewProps) {
           </Button>
           <Button testid="btn-waveform" pressed={panel === "waveform"} off={cmd.busy || !oximeter} onPress={() => open("waveform")}>
             {w.t("capture.waveform")}
+          </Button>
+          <Button testid="btn-sound" pressed={panel === "sound"} off={cmd.busy || !stethoscope} onPress={() => open("sound")}>
+            {w.t("capture.sound")}
           </Button>
           <Button testid="btn-note" off={cmd.busy} onPress={() => open("note")}>
             {w.t("capture.note")}
@@ -231,6 +237,11 @@ export function CaptureView(p: ViewProps) {
             {sideChoice}
             {siteChoice("oximeter")}
           </>
+        ) : panel === "sound" && stethoscope ? (
+          <Sounds cart={p.cart} stethoscope={stethoscope}>
+            {lengths("sound", stethoscope.name, [10, 20, 30])}
+            {siteChoice("stethoscope")}
+          </Sounds>
         ) : panel === "measure" ? (
           <Measure
             cart={p.cart}

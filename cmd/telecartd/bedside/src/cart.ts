@@ -2,6 +2,7 @@
 
 import type { BedsideMessage, BedsideState, Input, Samples } from "../../../ui/api.ts";
 import { Ring } from "../../../ui/ring.ts";
+import { listen } from "./ear.ts";
 import { beside, Connection, type Phase } from "../../../ui/socket.ts";
 
 export interface Cart {
@@ -11,6 +12,8 @@ export interface Cart {
   watch(instrument: string, draw: (jpeg: Blob, capturedMs: number) => Promise<void>): () => void;
   review(item: string): Promise<Response>;
   ring(instrument: string, quantity: string): Ring;
+  /** Listens to a stethoscope in a mode ("" is all); tells how loud it is, and whether anything is heard. Returns how to stop. */
+  listen(instrument: string, band: string, onLevel: (level: number) => void, onState: (heard: boolean) => void): () => void;
 }
 
 export interface Seen {
@@ -67,6 +70,10 @@ export class LiveCart implements Cart {
     let r = this.rings.get(key);
     if (!r) this.rings.set(key, (r = new Ring(waveSeconds)));
     return r;
+  }
+
+  listen(instrument: string, band: string, onLevel: (level: number) => void, onState: (heard: boolean) => void): () => void {
+    return listen(beside(`/api/sound/${encodeURIComponent(instrument)}${band && `?filter=${band}`}`), onLevel, onState);
   }
 
   private samples(s: Samples): void {

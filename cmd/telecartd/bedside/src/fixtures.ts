@@ -122,6 +122,11 @@ export function fixtureCart(pictures: "moving" | "frozen" | "none"): Cart {
     command: () => new Promise(() => {}),
     review: async () => new Response(await jpeg(1)),
     ring: () => ring,
+    listen: (_i, _b, onLevel, onState) => {
+      onState(true);
+      onLevel(0.4);
+      return () => {};
+    },
     watch: (_, draw) => {
       if (pictures === "none") return () => {};
       let n = 0;

@@ -13,6 +13,8 @@ import type { ViewProps } from "./view.ts";
 export function itemWords(w: Words, i: BedsideItem): string {
   const parts = [i.kind === "reading" ? `${w.code("quantity.", i.quantity ?? "")} ${i.text ?? ""} ${w.code("unit.", i.unit ?? "")}` : w.t(`item.${i.kind}`)];
   if (i.instrument && i.kind !== "reading") parts.push(w.code("instrument.name.", i.instrument));
+  if (i.method) parts.push(w.code("method.", i.method));
+  if (i.grade) parts.push(w.t(`grade.${i.grade}`));
   if (i.twin) parts.push(w.t("word.twin"));
   if (i.side) parts.push(w.code("side.", i.side));
   if (i.site) parts.push(w.code("site.", i.site));

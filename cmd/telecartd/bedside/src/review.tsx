@@ -5,6 +5,7 @@ import type { BedsideItem } from "../../../ui/api.ts";
 import { useWords } from "../../../ui/base.tsx";
 import { StateView } from "../../../ui/components.tsx";
 import { ClipPlayer } from "../../../ui/clip.tsx";
+import { RecordedSound } from "../../../ui/sound.tsx";
 import { StillWave } from "../../../ui/wave.tsx";
 import type { Cart } from "./cart.ts";
 
@@ -76,9 +77,10 @@ export function Review(p: { cart: Cart; item: BedsideItem }) {
     );
   }
   if (i.kind === "note" && i.text) return <p class="lead">{i.text}</p>;
-  if (i.kind !== "still" && i.kind !== "clip" && i.kind !== "waveform") return null;
+  if (i.kind !== "still" && i.kind !== "clip" && i.kind !== "waveform" && i.kind !== "sound") return null;
   if (!i.review) return <p class="muted">{w.t("items.no-review")}</p>;
   if (i.kind === "still") return <Still cart={p.cart} item={i.id} at={i.at} />;
   if (i.kind === "clip") return <ClipPlayer load={() => bytes(p.cart, i.id)} name={w.t("picture.earlier", { time: w.time(i.at) })} />;
+  if (i.kind === "sound") return <RecordedSound key={i.id} load={() => bytes(p.cart, i.id)} name={w.t("picture.earlier", { time: w.time(i.at) })} />;
   return <Wave cart={p.cart} item={i} />;
 }
