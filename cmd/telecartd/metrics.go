@@ -24,6 +24,7 @@ func newMetrics(a *agent.Agent) *metrics {
 		Name: "telecart_bedside_picture_seconds", Help: "From the capture of a frame until it was on the nurse's screen.",
 		Buckets: []float64{.01, .02, .04, .06, .08, .1, .15, .2, .5, 1, 2}})}
 	m.registry.MustRegister(m.picture, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(newInstruments(a))
 	for name, g := range map[string]struct {
 		help string
 		get  func(agent.Figures) float64
@@ -42,6 +43,29 @@ func newMetrics(a *agent.Agent) *metrics {
 		m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: g.help}, func() float64 { return g.get(a.Figures()) }))
 	}
 	return m
+}
+
+// instruments are the counts that the instruments keep of themselves.
+type instruments struct {
+	a                *agent.Agent
+	events, restarts *prometheus.Desc
+}
+
+func newInstruments(a *agent.Agent) instruments {
+	return instruments{a,
+		prometheus.NewDesc("telecart_instrument_events_total", "What an instrument counted since it was started: frames lost, errors, retries.", []string{"instrument", "driver", "event"}, nil),
+		prometheus.NewDesc("telecart_instrument_restarts_total", "How often an instrument was started anew.", []string{"instrument", "driver"}, nil)}
+}
+
+func (i instruments) Describe(c chan<- *prometheus.Desc) { c <- i.events; c <- i.restarts }
+
+func (i instruments) Collect(c chan<- prometheus.Metric) {
+	for _, s := range i.a.Instruments() {
+		for event, n := range s.Counters {
+			c <- prometheus.MustNewConstMetric(i.events, prometheus.CounterValue, float64(n), s.Name, s.Identity.Driver, event)
+		}
+		c <- prometheus.MustNewConstMetric(i.restarts, prometheus.CounterValue, float64(s.Restarts), s.Name, s.Identity.Driver)
+	}
 }
 
 func (m *metrics) drawn(d time.Duration) { m.picture.Observe(d.Seconds()) }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"telecart/device"
+	"telecart/device/supervisor"
 )
 
 // Figures are what metrics show.
@@ -61,3 +62,6 @@ func (a *Agent) Health() []string {
 	}
 	return out
 }
+
+// Instruments is how every instrument is.
+func (a *Agent) Instruments() []supervisor.Status { return a.sup.Snapshot() }
