@@ -1,4 +1,4 @@
-// telecart is the command line for people: demo, drill, claim.
+// telecart is the command line for people: demo, drill, claim, analyze.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"telecart/cmd/telecart/analyze"
 	"telecart/cmd/telecart/bench"
 	"telecart/cmd/telecart/demo"
 	"telecart/cmd/telecart/drill"
@@ -28,7 +29,7 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{Use: "telecart", Short: "telecart: carts, hubs and what lies between", Version: version, SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(demoCommand(), drillCommand(), claimCommand(), benchCommand())
+	root.AddCommand(demoCommand(), drillCommand(), claimCommand(), benchCommand(), analyze.New())
 	if err := root.ExecuteContext(ctx); err != nil {
 		if !errors.Is(err, errSaid) {
 			fmt.Fprintln(os.Stderr, "telecart:", err)

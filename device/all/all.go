@@ -8,12 +8,14 @@ package all
 import (
 	"telecart/device"
 	"telecart/device/camera"
+	"telecart/device/cms50d"
 	"telecart/device/ina219"
 	"telecart/device/light"
 	"telecart/device/max17048"
 	"telecart/device/max30205"
 	"telecart/device/mlx90614"
 	"telecart/device/nonin"
+	"telecart/device/oximeter"
 	"telecart/device/pedal"
 	"telecart/device/rtc"
 	"telecart/device/scale"
@@ -28,6 +30,8 @@ func Table() []device.Driver {
 	return []device.Driver{
 		camera.Driver(),
 		nonin.Driver(),
+		cms50d.Driver(),
+		oximeter.Driver(),
 		tmp117.Driver(),
 		max30205.Driver(),
 		mlx90614.Driver(),

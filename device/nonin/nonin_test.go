@@ -1,221 +1,43 @@
 package nonin
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"telecart/device"
 	"telecart/device/conformance"
+	"telecart/device/hotplug"
 	"telecart/device/kit"
+	"telecart/device/oximeter/line"
 )
 
-// story is an outlet for one goroutine that writes down what changed, in words.
-type story struct {
-	lines   []string
-	samples []device.Samples
-}
-
-func (s *story) tell(line string) {
-	if len(s.lines) == 0 || s.lines[len(s.lines)-1] != line {
-		s.lines = append(s.lines, line)
-	}
-}
-
-func (s *story) Observe(o device.Observation) {
-	switch o := o.(type) {
-	case device.Health:
-		s.tell(strings.TrimSpace(fmt.Sprintf("health %s %s", o.State, o.Reason)))
-	case device.Samples:
-		s.samples = append(s.samples, o)
-	case device.Reading:
-		if o.Absent != "" {
-			s.tell(o.Quantity + " absent " + string(o.Absent))
-			return
-		}
-		s.tell(strings.TrimSpace(fmt.Sprintf("%s %s%s %s", o.Quantity, o.Value, o.Unit, o.Quality)))
-	}
-}
-
-// bench is a session and the time it lives in.
-type bench struct {
-	story
-	s     *session
-	clock *kit.Manual
-}
-
-func newBench() *bench {
-	b := &bench{clock: kit.NewManual(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC))}
-	o := &oximeter{id: device.Identity{Name: "oximeter"}, clock: b.clock, stamp: kit.NewStamper(b.clock, nil), out: b}
-	b.s = newSession(o, b.clock.Now())
-	return b
-}
-
-func (b *bench) after(d time.Duration, bytes []byte) {
-	b.clock.Advance(d)
-	b.s.take(b.clock.Now(), bytes)
-}
-
-// packet is one with fixed values and a status in every frame.
-func packet(f Format, status byte, rate, spo2 int) *Packet {
-	p := &Packet{Format: f}
-	for i := range p.Status {
-		p.Status[i] = statusMark | status
-	}
-	p.Status[0] |= statusSync
-	p.Data[atRateDisp], p.Data[atRateDisp+1], p.Data[atSaturationDisp] = byte(rate>>7), byte(rate&0x7F), byte(spo2)
-	return p
-}
-
-func TestWhatIsReported(t *testing.T) {
-	const green, yellow, red = 1 << 1, 3 << 1, 2 << 1
-	for _, c := range []struct {
-		name       string
-		status     byte
-		rate, spo2 int
-		want       []string
-		waves      int
-	}{
-		{"good", green, 112, 97, []string{"health live", "oxygen-saturation 97% good-perfusion", "pulse-rate 112/min good-perfusion"}, 1},
-		{"marginal", yellow, 112, 97, []string{"health live", "oxygen-saturation 97% marginal-perfusion", "pulse-rate 112/min marginal-perfusion"}, 1},
-		{"low", red, 250, 97, []string{"health live", "oxygen-saturation 97% low-perfusion", "pulse-rate 250/min low-perfusion"}, 1},
-		{"between two beats", 0, 60, 97, []string{"health live", "oxygen-saturation 97%", "pulse-rate 60/min"}, 1},
-		{"sensor off", statusNoSensor, 511, 127, []string{"health faulty no-sensor", "oxygen-saturation absent no-sensor", "pulse-rate absent no-sensor"}, 0},
-		{"sensor off, old numbers", statusNoSensor, 112, 97, []string{"health faulty no-sensor", "oxygen-saturation absent no-sensor", "pulse-rate absent no-sensor"}, 0},
-		{"no finger", statusAlarm | statusOutOfTrack, 511, 127, []string{"health settling no-finger", "oxygen-saturation absent no-finger", "pulse-rate absent no-finger"}, 0},
-		{"out of track", statusOutOfTrack, 112, 97, []string{"health settling low-signal", "oxygen-saturation absent low-signal", "pulse-rate absent low-signal"}, 1},
-		{"artifact", statusArtifact, 112, 97, []string{"health settling low-signal", "oxygen-saturation absent low-signal", "pulse-rate absent low-signal"}, 1},
-		{"no rate yet", 0, 511, 97, []string{"health settling low-signal", "oxygen-saturation 97%", "pulse-rate absent low-signal"}, 1},
-		{"no saturation yet", 0, 112, 127, []string{"health settling low-signal", "oxygen-saturation absent low-signal", "pulse-rate 112/min"}, 1},
-		{"impossible", 0, 400, 110, []string{"health faulty sensor-fault", "oxygen-saturation absent sensor-fault", "pulse-rate absent sensor-fault"}, 1},
-		{"zeros", 0, 0, 0, []string{"health faulty sensor-fault", "oxygen-saturation absent sensor-fault", "pulse-rate absent sensor-fault"}, 1},
-	} {
-		for _, f := range []Format{Format2, Format7} {
-			b := newBench()
-			b.after(packetPeriod, append(packet(f, c.status, c.rate, c.spo2).Append(nil), syncFrame(f)...))
-			if diff := cmp.Diff(append([]string{"health settling settling"}, c.want...), b.lines); diff != "" {
-				t.Errorf("%s, format %d: %s", c.name, f, diff)
-			}
-			if len(b.samples) != c.waves {
-				t.Errorf("%s, format %d: %d stretches of pleth", c.name, f, len(b.samples))
-			}
-		}
-	}
-}
-
-func TestBatteryLow(t *testing.T) {
-	p := packet(Format2, 0, 72, 97)
-	p.Data[atStatus2] = lowBattery
-	if h := health(p, "", ""); h != (device.Health{State: device.Live, Reason: BatteryLow}) {
-		t.Errorf("health %v", h)
-	}
-}
-
-// The colour of a pulse holds until the next, at most 3 s.
-func TestPerfusionHolds(t *testing.T) {
-	b := newBench()
-	b.after(packetPeriod, packet(Format2, 1<<1, 60, 97).Append(nil))
-	for range 11 {
-		b.after(packetPeriod, packet(Format2, 0, 60, 97).Append(nil))
-	}
-	want := []string{"health settling settling",
-		"health live", "oxygen-saturation 97% good-perfusion", "pulse-rate 60/min good-perfusion"}
-	for range 9 {
-		want = append(want, want[1:4]...)
-	}
-	want = append(want, "health live", "oxygen-saturation 97%", "pulse-rate 60/min")
-	if diff := cmp.Diff(want, b.lines); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestSilenceIsNotTheLastValue(t *testing.T) {
-	b := newBench()
-	b.after(packetPeriod, append(packet(Format2, 0, 72, 97).Append(nil), syncFrame(Format2)...))
-	b.lines = nil
-	for range 29 {
-		b.after(100*time.Millisecond, nil)
-	}
-	if len(b.lines) > 0 {
-		t.Fatalf("in the first 2.9 s: %q", b.lines)
-	}
-	for range 60 {
-		b.after(100*time.Millisecond, nil)
-	}
-	if diff := cmp.Diff([]string{"health absent no-data"}, b.lines); diff != "" {
-		t.Error(diff)
-	}
-	// Another oximeter, in another format, on the same cable.
-	b.after(packetPeriod, append(packet(Format7, 0, 80, 99).Append(nil), syncFrame(Format7)...))
-	if diff := cmp.Diff([]string{"health absent no-data", "health live", "oxygen-saturation 99%", "pulse-rate 80/min"}, b.lines); diff != "" {
-		t.Error(diff)
-	}
-}
-
-func TestBytesThatAreNoPackets(t *testing.T) {
-	b := newBench()
-	s := NewStream(Format2, 1)
-	for range 10 {
-		b.after(packetPeriod, s.Bytes(Garbage))
-	}
-	if diff := cmp.Diff([]string{"health settling settling", "health faulty unknown-format"}, b.lines); diff != "" {
-		t.Error(diff)
-	}
-	for range 12 {
-		b.after(packetPeriod, s.Bytes(HalfFrames))
-	}
-	if got := len(b.lines); got != 2 {
-		t.Errorf("half frames gave %q", b.lines[2:])
-	}
-}
-
-func TestPlethIsAHeart(t *testing.T) {
-	for _, f := range []Format{Format2, Format7} {
-		b, s := newBench(), NewStream(f, 5)
-		for range 61 { // 20 s, and the SYNC of what follows
-			b.after(packetPeriod, s.Bytes(Healthy))
-		}
-		var beats, n int
-		armed := false
-		top := int32(0xFF)
-		if f == Format7 {
-			top = 0xFFFF
-		}
-		for _, x := range b.samples {
-			if x.RateHz != 75 || len(x.Values) != 25 || x.Unit != "1" || x.Quantity != "pleth" {
-				t.Fatalf("samples %+v", x)
-			}
-			for _, v := range x.Values {
-				n++
-				if armed && v > top*6/10 {
-					beats++
-					armed = false
-				} else if v < top*4/10 {
-					armed = true
-				}
-			}
-		}
-		if n != 1500 || beats < 36 || beats > 39 { // 112 a minute in 20 s: 37.3
-			t.Errorf("format %d: %d values, %d beats", f, n, beats)
-		}
-	}
-}
-
 func TestSettingsAreChecked(t *testing.T) {
+	option := func(name, value string) device.Settings {
+		return device.Settings{Port: "twin", Options: map[string]string{name: value}}
+	}
 	for _, c := range []struct {
 		s    device.Settings
 		want string
 	}{
 		{device.Settings{Port: "/dev/ttyUSB0"}, ""},
+		{device.Settings{Port: "usb:FT502JGB"}, ""},
+		{device.Settings{Port: "usb-port:1-1.2"}, ""},
 		{device.Settings{Port: "twin"}, ""},
+		{option("format", "auto"), ""},
+		{option("format", "1"), ""},
+		{option("format", "13"), ""},
+		{option("format", "3"), "give auto or one of 1, 2, 7, 8, 13"},
+		{option("format", ""), "give auto or"},
+		{option("baud", "9600"), "\"baud\": the only one is format"},
 		{device.Settings{Port: "COM3"}, "like /dev/ttyUSB0"},
 		{device.Settings{}, "like /dev/ttyUSB0"},
 		{device.Settings{Port: "twin", Address: 3}, "has none"},
-		{device.Settings{Port: "twin", Options: map[string]string{"format": "2"}}, "found by itself"},
+		{device.Settings{Port: "twin", Mux: "0x71.3"}, "behind none"},
 	} {
 		_, err := Driver().New(c.s, &story{})
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
@@ -225,54 +47,228 @@ func TestSettingsAreChecked(t *testing.T) {
 }
 
 func TestNoSuchPort(t *testing.T) {
-	inst, err := Driver().New(device.Settings{Port: "/dev/ttyUSB-none", Clock: kit.System{}}, &story{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := inst.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "open /dev/ttyUSB-none") {
-		t.Errorf("got %v", err)
+	for _, port := range []string{"/dev/ttyUSB-none", "usb:NO-SUCH-OXIMETER"} {
+		out := &story{}
+		inst, err := Driver().New(device.Settings{Port: port, Clock: kit.System{}}, out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := inst.Run(t.Context()); !errors.Is(err, hotplug.ErrAbsent) || !strings.HasPrefix(err.Error(), "nonin: ") {
+			t.Errorf("%s: got %v", port, err)
+		}
+		if len(out.lines) > 0 {
+			t.Errorf("%s: told %q of what isn't there", port, out.lines)
+		}
 	}
 }
 
 func TestUnpluggedTwin(t *testing.T) {
-	twin, err := NewTwin(kit.System{}, Format2)
-	if err != nil {
-		t.Fatal(err)
+	for _, f := range Formats() {
+		twin, err := NewTwin(kit.System{}, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(twin.Unplug(), twin.Unplug(), twin.Run(t.Context())); err != nil {
+			t.Error(err)
+		}
 	}
-	if err := errors.Join(twin.Unplug(), twin.Unplug(), twin.Run(t.Context())); err != nil {
-		t.Error(err)
-	}
-	if _, err := NewTwin(kit.System{}, 8); err == nil {
-		t.Error("a twin of format 8")
+	if _, err := NewTwin(kit.System{}, 3); err == nil {
+		t.Error("a twin of format 3")
 	}
 }
 
-// Over a real pseudo-terminal, in real time: the driver by the port's path, in both formats, and the twin by its name.
-func TestConformance(t *testing.T) {
-	settings := func(port string) device.Settings {
-		return device.Settings{Name: "oximeter", Driver: "nonin", Port: port, Clock: kit.System{}, Stamp: kit.NewStamper(kit.System{}, nil)}
+// hurried is the real clock, so many times as fast.
+type hurried struct {
+	start time.Time
+	times time.Duration
+}
+
+func (h hurried) Now() time.Time                         { return h.start.Add(time.Since(h.start) * h.times) }
+func (h hurried) After(d time.Duration) <-chan time.Time { return time.After(d / h.times) }
+
+func settings(clock kit.Clock, port, format string) device.Settings {
+	return device.Settings{Name: "oximeter", Driver: "nonin", Port: port, Clock: clock, Stamp: kit.NewStamper(clock, nil),
+		Options: map[string]string{"format": format}}
+}
+
+// plugged is a twin that runs, and the end of it.
+func plugged(clock kit.Clock, f Format) (twin *Twin, end func(), err error) {
+	if twin, err = NewTwin(clock, f); err != nil {
+		return nil, nil, err
 	}
-	quantities := []string{saturation, pulseRate, pleth}
-	for _, f := range []Format{Format2, Format7} {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		twin.Run(ctx)
+	}()
+	return twin, func() { cancel(); twin.Unplug(); <-ended }, nil
+}
+
+// Over a real pseudo-terminal: the driver by the port's path, for every format, and the twin by its name. All are hurried.
+func TestConformance(t *testing.T) {
+	for _, f := range Formats() {
+		quantities, clock := []string{saturation, pulseRate}, hurried{time.Now(), 16}
+		switch f {
+		case Format2, Format7:
+			quantities = append(quantities, pleth)
+		case Format1, Format8: // they are known by their pace
+			clock.times = 4
+		}
 		conformance.Run(t, conformance.Case{Name: fmt.Sprintf("format %d", f), Quantities: quantities,
 			Start: func(out device.Outlet) (conformance.Rig, error) {
-				twin, err := NewTwin(kit.System{}, f)
+				twin, end, err := plugged(clock, f)
 				if err != nil {
 					return conformance.Rig{}, err
 				}
-				ended := make(chan struct{})
-				go func() {
-					defer close(ended)
-					twin.Run(t.Context())
-				}()
-				inst, err := Driver().New(settings(twin.Port()), out)
-				unplug := func() { twin.Unplug() }
-				return conformance.Rig{Instrument: inst, Unplug: unplug, Close: func() { unplug(); <-ended }}, err
+				inst, err := Driver().New(settings(clock, twin.Port(), "auto"), out)
+				return conformance.Rig{Instrument: inst, Unplug: func() { twin.Tear() }, Close: end}, err
 			}})
 	}
-	conformance.Run(t, conformance.Case{Name: "twin", Quantities: quantities,
-		Start: func(out device.Outlet) (conformance.Rig, error) {
-			inst, err := Driver().New(settings("twin"), out)
-			return conformance.Rig{Instrument: inst}, err
-		}})
+	for _, format := range []string{"auto", "13"} {
+		quantities := []string{saturation, pulseRate}
+		if format == "auto" {
+			quantities = append(quantities, pleth)
+		}
+		conformance.Run(t, conformance.Case{Name: "twin, format " + format, Quantities: quantities,
+			Start: func(out device.Outlet) (conformance.Rig, error) {
+				clock := hurried{time.Now(), 16}
+				inst, err := Driver().New(settings(clock, "twin", format), out)
+				return conformance.Rig{Instrument: inst}, err
+			}})
+	}
+}
+
+// heard is an outlet that hands on what comes.
+type heard chan device.Observation
+
+func (h heard) Observe(o device.Observation) {
+	select {
+	case h <- o:
+	default:
+	}
+}
+
+// until waits for an observation.
+func (h heard) until(t *testing.T, what string, ok func(device.Observation) bool) {
+	t.Helper()
+	timeout := time.After(20 * time.Second)
+	for {
+		select {
+		case o := <-h:
+			if ok(o) {
+				return
+			}
+		case <-timeout:
+			t.Fatalf("no %s", what)
+		}
+	}
+}
+
+func isHealth(want device.Health) func(device.Observation) bool {
+	return func(o device.Observation) bool { return o == want }
+}
+
+// started is a driver that runs on a twin.
+func started(t *testing.T, clock kit.Clock, f Format, format string) (*Twin, heard, chan error) {
+	twin, end, err := plugged(clock, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(end)
+	out, done := make(heard, 10_000), make(chan error, 1)
+	inst, err := Driver().New(settings(clock, twin.Port(), format), out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() { done <- inst.Run(ctx) }()
+	t.Cleanup(cancel)
+	return twin, out, done
+}
+
+// The twin's faults, seen through the driver and a pseudo-terminal.
+func TestFaultsOfTheTwin(t *testing.T) {
+	for _, f := range []Format{Format2, Format7} {
+		twin, out, done := started(t, hurried{time.Now(), 16}, f, "auto")
+		live := device.Health{State: device.Live}
+		out.until(t, "live", isHealth(live))
+		for _, c := range []struct {
+			fault Fault
+			want  device.Health
+		}{
+			{FingerOut, device.Health{State: device.Settling, Reason: device.NoFinger}},
+			{SensorOff, device.Health{State: device.Faulty, Reason: device.NoSensor}},
+			{Motion, device.Health{State: device.Settling, Reason: device.LowSignal}},
+			{Discharged, device.Health{State: device.Live, Reason: BatteryLow}},
+			{Garbage, device.Health{State: device.Faulty, Reason: UnknownFormat}},
+			{Chatter, live},
+			{HalfFrames, device.Health{State: device.Faulty, Reason: UnknownFormat}},
+			{Healthy, live},
+			{Silent, device.Health{State: device.Absent, Reason: device.NoData}},
+			{Healthy, live},
+		} {
+			twin.Set(c.fault)
+			out.until(t, fmt.Sprintf("%v after fault %d in format %d", c.want, c.fault, f), isHealth(c.want))
+		}
+		twin.Tear()
+		if err := <-done; !errors.Is(err, line.ErrGone) || !strings.HasPrefix(err.Error(), "nonin: ") {
+			t.Errorf("after the cable was pulled: %v", err)
+		}
+	}
+}
+
+// A record is acknowledged over the line; one that was damaged is refused, kept by the oximeter and not shown when it comes from memory.
+func TestRecordsOverTheLine(t *testing.T) {
+	twin, out, _ := started(t, hurried{time.Now(), 32}, Format13, "13")
+	number := func(o device.Observation) bool {
+		r, ok := o.(device.Reading)
+		return ok && r.Quantity == pulseRate && r.Absent == "" && r.Once()
+	}
+	out.until(t, "number", number)
+	out.until(t, "next number", number) // so the first one was acknowledged
+	if acks, _ := twin.Answers(); acks == 0 {
+		t.Error("no acknowledgement")
+	}
+	twin.Set(Noise)
+	noise := 0
+	out.until(t, "measurement from memory", func(o device.Observation) bool {
+		noise++
+		_, naks := twin.Answers()
+		return o == device.Health{State: device.Settling, Reason: FromMemory} && naks > 0
+	})
+	twin.Set(Healthy)
+	out.until(t, "number after it", number)
+}
+
+// Noise on a line without checksums: what the gates let through is near what was sent.
+func TestNoise(t *testing.T) {
+	for _, f := range []Format{Format1, Format8, Format2, Format7} {
+		b, s := newBench(), NewStream(f, 9)
+		for range 2000 {
+			b.after(s.Period(), s.Bytes(Noise))
+		}
+		numbers := b.numbers()
+		if len(numbers) < 500 {
+			t.Errorf("format %d: %d numbers", f, len(numbers))
+		}
+		off := 0
+		for _, r := range numbers {
+			if low, high := int64(97-1), int64(97+1); r.Quantity == saturation && (r.Value.Coef < low || r.Value.Coef > high) {
+				off++
+			}
+			if r.Value.Coef < 60 || r.Value.Coef > 200 {
+				t.Errorf("format %d: %s %s", f, r.Quantity, r.Value)
+			}
+		}
+		if (f == Format2 || f == Format7) && off > 0 || off > len(numbers)/50 {
+			t.Errorf("format %d: %d of %d saturations are off", f, off, len(numbers))
+		}
+	}
+}
+
+func TestDriver(t *testing.T) {
+	if !slices.Equal(Driver().Quantities, []string{"oxygen-saturation", "pulse-rate", "pleth"}) || Driver().Grade != "" || Driver().Adopts != nil {
+		t.Errorf("%+v", Driver())
+	}
 }

@@ -4,135 +4,160 @@ import (
 	"time"
 
 	"telecart/device"
+	"telecart/device/kit"
+	"telecart/device/oximeter/line"
 )
 
 const (
-	staleAfter     = 3 * time.Second // without a packet
-	perfusionHolds = 3 * time.Second // a pulse's colour; slow hearts beat less than once a packet
+	staleAfter = 3 * time.Second // without a packet
+	lookFor    = 5 * time.Second // a format, before we say that there is none: formats 1 and 8 take 3 s and a bit to be sure of
 )
 
 // Health reasons, besides the absent reasons of package device.
 const (
-	UnknownFormat device.Reason = "unknown-format" // bytes, but no packet of format 2 or 7
+	UnknownFormat device.Reason = "unknown-format" // bytes, but no packet of a format that is looked for
 	Settling      device.Reason = "settling"       // waiting for the first packet
 	BatteryLow    device.Reason = "battery-low"    // still live
+	FromMemory    device.Reason = "from-memory"    // it sends what it measured before: of whom?
 )
 
-// session turns bytes and time into observations. It is a step machine: no I/O, no goroutine, no clock of its own.
-type session struct {
-	*oximeter
-	decoders []*Decoder // both until a packet says which
-	last     time.Time  // of the last packet, or when the waiting began
-	bytes    int        // since then
+// Session turns bytes and time into observations. It is a line.Machine: no I/O, no goroutine, no clock of its own.
+type Session struct {
+	id      device.Identity
+	stamp   *kit.Stamper
+	out     device.Outlet
+	formats []Format // that are looked for
 
-	perfusion   string
-	perfusionAt time.Time
+	found  Format     // 0: not yet known
+	frames []*Decoder // of formats 2 and 7; once one is found, its alone
+	burst  burst
+	shorts shorts
+	record Record    // the last one
+	last   time.Time // of the last packet, or when the waiting began
+	bytes  int       // since then
+	beats  beats
 }
 
-func newSession(o *oximeter, now time.Time) *session {
-	s := &session{oximeter: o}
+// NewSession begins to look for the formats given. What it finds it tells the outlet as of this identity.
+func NewSession(id device.Identity, stamp *kit.Stamper, out device.Outlet, now time.Time, formats ...Format) *Session {
+	s := &Session{id: id, stamp: stamp, out: out, formats: formats}
 	s.detect(now)
-	o.out.Observe(device.Health{State: device.Settling, Reason: Settling})
 	return s
 }
 
-// detect begins to look for either format.
-func (s *session) detect(now time.Time) {
-	s.decoders = []*Decoder{NewDecoder(Format2), NewDecoder(Format7)}
-	s.last, s.bytes = now, 0
-}
+// Found is the format of the packets that come now, or 0.
+func (s *Session) Found() Format { return s.found }
 
-// take is called with what arrived by now, or with nothing.
-func (s *session) take(now time.Time, b []byte) {
-	s.bytes += len(b)
-	for _, d := range s.decoders {
-		packets := d.Write(b)
-		for i := range packets {
-			s.report(now, &packets[i])
-		}
-		if len(packets) > 0 {
-			s.decoders, s.last, s.bytes = []*Decoder{d}, now, 0
-			break
+// Mode is the same for all formats.
+func (s *Session) Mode() line.Mode { return Mode() }
+
+// detect begins to look.
+func (s *Session) detect(now time.Time) {
+	s.frames = s.frames[:0:0]
+	for _, f := range []Format{Format2, Format7} {
+		if allows(s.formats, f) {
+			s.frames = append(s.frames, NewDecoder(f))
 		}
 	}
-	if now.Sub(s.last) < staleAfter {
+	s.found, s.shorts, s.beats = 0, shorts{}, beats{}
+	s.heard(now)
+}
+
+func (s *Session) heard(at time.Time) { s.last, s.bytes = at, 0 }
+
+// Take is called with what arrived by now, or with a silence. The answer is for the oximeter.
+func (s *Session) Take(now time.Time, c line.Chunk) (answer []byte, _ error) {
+	s.bytes += len(c.Bytes) + c.Damaged
+	s.takeFrames(now, c.Bytes)
+	switch {
+	case s.found == Format2 || s.found == Format7:
+		s.burst = burst{}
+	case !c.Silent():
+		s.burst.add(now, s.stamp.Now(), c)
+	case s.burst.n > 0:
+		answer = s.takeBurst(now, &s.burst)
+	}
+	s.watch(now)
+	return answer, nil
+}
+
+func (s *Session) takeFrames(now time.Time, b []byte) {
+	for _, d := range s.frames {
+		packets := d.Write(b)
+		if len(packets) == 0 {
+			continue
+		}
+		s.found, s.frames = d.format, []*Decoder{d}
+		s.heard(now)
+		for i := range packets {
+			s.report(now, s.stamp.Now(), packets[i].measured())
+		}
 		return
 	}
-	// Nothing we know for 3 s. It may come back in another format: another oximeter on the same cable.
-	h := device.Health{State: device.Absent, Reason: device.NoData}
-	if s.bytes >= packetLen {
-		h = device.Health{State: device.Faulty, Reason: UnknownFormat}
-	}
-	s.out.Observe(h)
-	s.detect(now)
 }
 
-func (s *session) report(now time.Time, p *Packet) {
-	if q := p.perfusion(); q != "" {
-		s.perfusion, s.perfusionAt = q, now
-	} else if now.Sub(s.perfusionAt) > perfusionHolds {
-		s.perfusion = ""
-	}
-	at := s.stamp.Now()
-	spo2 := device.Reading{Quantity: saturation, Unit: "%"}
-	rate := device.Reading{Quantity: pulseRate, Unit: "/min"}
-	absent := p.absent()
-	for _, x := range []struct {
-		r                       *device.Reading
-		value, low, high, blank int
-	}{
-		{&spo2, p.Saturation(), 1, 100, missingSaturation},
-		{&rate, p.Rate(), 18, 321, missingRate}, // the range that the maker specifies
-	} {
-		x.r.Instrument, x.r.At, x.r.Period, x.r.Absent = s.id, at, device.Duration(packetPeriod), absent
-		switch {
-		case absent != "":
-		case x.value == x.blank:
-			x.r.Absent = device.LowSignal
-		case x.value < x.low || x.value > x.high:
-			x.r.Absent = device.SensorFault
-		default:
-			x.r.Value, x.r.Quality = device.Decimal{Coef: int64(x.value)}, s.perfusion
+// takeBurst looks at what came before a silence: a record, or, when the silence is long enough, a packet of format 1 or 8.
+func (s *Session) takeBurst(now time.Time, b *burst) (answer []byte) {
+	if !b.read && allows(s.formats, Format13) {
+		r, say := findRecord(b.bytes)
+		if say == ack {
+			s.takeRecord(b, r)
+		}
+		if say != 0 {
+			answer = []byte{say}
 		}
 	}
-	s.out.Observe(health(p, spo2.Absent, rate.Absent))
-	if absent != device.NoSensor && absent != device.NoFinger {
-		values := make([]int32, framesPerPacket)
-		for i, v := range p.Pleth {
-			values[i] = int32(v)
-		}
-		s.out.Observe(device.Samples{Quantity: pleth, Unit: "1", RateHz: frameRate, Values: values, Instrument: s.id, At: at})
+	b.read = true
+	if now.Sub(b.ended) < shortSilence {
+		return answer
 	}
-	s.out.Observe(spo2)
-	s.out.Observe(rate)
+	if m, sure := s.shorts.take(b, s.formats); sure {
+		s.found = s.shorts.format
+		s.heard(b.began)
+		s.report(b.began, b.at, m)
+	}
+	*b = burst{}
+	return answer
 }
 
-// absent is why nothing in the packet is to be believed, or "".
-func (p *Packet) absent() device.Reason {
+func (s *Session) takeRecord(b *burst, r Record) {
+	if s.found != Format13 {
+		s.detect(b.began)
+	}
+	s.found = Format13
+	s.heard(b.began)
+	fromMemory := r.Status&recordFromMemory != 0
+	r.Status &^= recordFromMemory
+	again := r == s.record && !r.Measured.IsZero() // our answer was lost
+	s.record = r
 	switch {
-	case p.any(statusNoSensor):
-		return device.NoSensor
-	case p.any(statusAlarm):
-		return device.NoFinger
-	case p.any(statusOutOfTrack | statusArtifact):
-		return device.LowSignal
+	case again:
+	case fromMemory:
+		s.out.Observe(device.Health{State: device.Settling, Reason: FromMemory})
+	default:
+		s.beats = beats{}
+		s.report(b.began, b.at, r.measured())
 	}
-	return ""
 }
 
-// health tells of a packet. An oximeter that has no value is not live, however well it talks.
-func health(p *Packet, absent ...device.Reason) device.Health {
-	for _, why := range absent {
-		switch why {
-		case "":
-		case device.NoSensor, device.SensorFault:
-			return device.Health{State: device.Faulty, Reason: why}
-		default:
-			return device.Health{State: device.Settling, Reason: why}
-		}
+// watch says so when nothing that we know has come for 3 s, and looks for all formats again: there may be another
+// oximeter on the cable. An oximeter that sends a record for each spot check is silent by nature.
+func (s *Session) watch(now time.Time) {
+	spot := s.found == Format13 || len(s.formats) == 1 && s.formats[0] == Format13
+	patience := staleAfter
+	if s.found == 0 {
+		patience = lookFor
 	}
-	if p.LowBattery() {
-		return device.Health{State: device.Live, Reason: BatteryLow}
+	switch {
+	case now.Sub(s.last) < patience:
+		return
+	case s.bytes >= packetLen:
+		s.out.Observe(device.Health{State: device.Faulty, Reason: UnknownFormat})
+	case spot:
+		s.heard(now)
+		return
+	default:
+		s.out.Observe(device.Health{State: device.Absent, Reason: device.NoData})
 	}
-	return device.Health{State: device.Live}
+	s.detect(now)
 }

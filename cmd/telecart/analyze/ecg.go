@@ -39,7 +39,7 @@ order, counted from 0. A first line that holds no number is a header, and does n
 		},
 	}
 	c.Flags().Float64Var(&o.rate, "rate", 0, fmt.Sprintf("samples a second, %d to %d", ecg.MinRateHz, ecg.MaxRateHz))
-	c.Flags().Float64Var(&o.gain, "gain", 0, "units of a sample per millivolt (default: not known; anything that stands out may be a beat)")
+	c.Flags().Float64Var(&o.gain, "gain", 0, "units of a sample per millivolt (default: not known)")
 	c.Flags().IntVar(&o.column, "column", 0, "which column of a line holds the samples, from 1, if there are several")
 	if err := c.MarkFlagRequired("rate"); err != nil {
 		panic(err) // there is no such flag: a slip in these lines

@@ -85,7 +85,19 @@ func TestPacketIsValidOnlyWhole(t *testing.T) {
 			{"24 frames", func(b []byte) []byte { return append(b[:60:60], b[65:]...) }, 1},
 			{"26 frames", func(b []byte) []byte { return append(b[:65:65], b[60:]...) }, 1},
 			{"a byte lost", func(b []byte) []byte { return append(b[:61:61], b[62:]...) }, 1},
-			{"a byte too many", func(b []byte) []byte { return slices.Insert(b, 61, 0x15) }, 1},
+			{"a byte too many within a frame", func(b []byte) []byte { return slices.Insert(b, 61, 0x15) }, 1},
+			{"an acknowledgement between two", func(b []byte) []byte { return slices.Insert(b, 60, 0x06) }, 2},
+			{"a refusal between two", func(b []byte) []byte { return slices.Insert(b, 60, 0x15) }, 2},
+			{"a lone 02 between two", func(b []byte) []byte { return slices.Insert(b, 60, 0x02) }, 2},
+			{"the time between two", func(b []byte) []byte { return slices.Insert(b, 60, unhex("02 F2 06 1A 03 01 08 00 00 03")...) }, 2},
+			{"three of them at once", func(b []byte) []byte { return slices.Insert(b, 60, unhex("06 02 F4 01 80 03 15")...) }, 2},
+			{"one before the next packet", func(b []byte) []byte { return append(b, 0x06) }, 2},
+			{"something like a reply", func(b []byte) []byte { return slices.Insert(b, 60, unhex("02 F2 01 80 07")...) }, 1},
+			{"more replies than anybody gives", func(b []byte) []byte {
+				return slices.Insert(b, 60, bytes.Repeat(append(append([]byte{0x02, 0xF4, 26}, make([]byte, 26)...), 0x03), 3)...)
+			}, 1},
+			{"any other byte between two", func(b []byte) []byte { return slices.Insert(b, 60, 0x07) }, 1},
+			{"more than anybody says", func(b []byte) []byte { return slices.Insert(b, 60, bytes.Repeat([]byte{0x06}, maxControl+1)...) }, 1},
 			{"a bit flipped", func(b []byte) []byte { b[63] ^= 4; return b }, 1},
 			{"SYNC in the middle", func(b []byte) []byte {
 				at := 60
@@ -98,8 +110,14 @@ func TestPacketIsValidOnlyWhole(t *testing.T) {
 			}, 1},
 		} {
 			stream := append(c.spoil(slices.Clone(a)), append(slices.Clone(b), syncFrame(f)...)...)
-			if got := NewDecoder(f).Write(stream); len(got) != c.want {
-				t.Errorf("format %d, %s: %d packets, want %d", f, c.name, len(got), c.want)
+			for _, chunk := range []int{1, 7, len(stream)} {
+				d, got := NewDecoder(f), 0
+				for piece := range slices.Chunk(stream, chunk) {
+					got += len(d.Write(piece))
+				}
+				if got != c.want {
+					t.Errorf("format %d, %s, by %d bytes: %d packets, want %d", f, c.name, chunk, got, c.want)
+				}
 			}
 		}
 	}
@@ -146,7 +164,7 @@ func FuzzDecoder(f *testing.F) {
 	f.Add(append(filled(Format2, "01 83 64 00 E8 01 80 65 48 2E 01 80 66 61 48"), syncFrame(Format2)...), uint8(1))
 	f.Add(append(filled(Format2, "01 C1 00 03 C5 01 C0 00 7F 40"), syncFrame(Format2)...), uint8(7))
 	f.Add(append(filled(Format7, "81 7F 20 00 20"), syncFrame(Format7)...), uint8(64))
-	f.Add(unhex("80 48 61 00 02 06 15 81 16 61"), uint8(3))
+	f.Add(unhex("80 48 61 00 02 06 15 81 16 61 02 F4 04 31 32 33 34 03 02 F4"), uint8(3))
 	f.Fuzz(func(t *testing.T, b []byte, chunk uint8) {
 		for _, format := range []Format{Format2, Format7} {
 			whole := NewDecoder(format).Write(b)
@@ -154,17 +172,29 @@ func FuzzDecoder(f *testing.F) {
 			var pieces []Packet
 			for piece := range slices.Chunk(b, int(chunk)+1) {
 				pieces = append(pieces, d.Write(piece)...)
-				if len(d.buf) >= packetLen+frameLen {
+				if len(d.buf) >= packetLen+frameLen+maxControl {
 					t.Fatalf("%d bytes kept", len(d.buf))
 				}
 			}
 			if !slices.Equal(whole, pieces) {
 				t.Fatal("packets depend on how the bytes were cut")
 			}
+			rest := b
 			for i := range whole {
-				if !bytes.Contains(b, whole[i].Append(nil)) {
-					t.Fatal("a packet that never was sent")
+				for frame := range slices.Chunk(whole[i].Append(nil), frameLen) {
+					at := bytes.Index(rest, frame)
+					if at < 0 {
+						t.Fatal("a packet that never was sent")
+					}
+					rest = rest[at+frameLen:]
 				}
+			}
+			// Whatever came, the packet after it is found.
+			s := NewStream(format, 5)
+			want := s.Packet(Healthy)
+			got := d.Write(append(want.Append(nil), syncFrame(format)...))
+			if len(got) == 0 || got[len(got)-1] != want {
+				t.Fatal("the next packet was not found")
 			}
 		}
 	})

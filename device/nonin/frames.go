@@ -1,14 +1,10 @@
 package nonin
 
-import "slices"
+import (
+	"slices"
+	"time"
 
-// Format is a Nonin serial data format.
-type Format int
-
-// The formats that this package reads: both send 75 frames a second, 25 to a packet.
-const (
-	Format2 Format = 2 // 01 STATUS PLETH DATA CHK
-	Format7 Format = 7 // STATUS PLETH_MSB PLETH_LSB DATA CHK
+	"telecart/device"
 )
 
 const (
@@ -16,14 +12,17 @@ const (
 	framesPerPacket = 25
 	packetLen       = frameLen * framesPerPacket
 	frameRate       = 75 // Hz
+	packetPeriod    = time.Second / 3
+
+	maxControl = 64 // bytes between a packet's frames that are none
 )
 
 // Status bits of a frame.
 const (
 	statusMark       = 1 << 7 // always set
 	statusNoSensor   = 1 << 6 // SNSD: sensor disconnected
-	statusArtifact   = 1 << 5 // ARTF
-	statusOutOfTrack = 1 << 4 // OOT: no consecutive good pulses
+	statusArtifact   = 1 << 5 // ARTF: of this pulse; only during a pulse
+	statusOutOfTrack = 1 << 4 // OOT: no consecutive good pulses, a sustained period of artifact
 	statusAlarm      = 1 << 3 // SNSA: unusable data, the finger is out
 	statusPerfusion  = 3 << 1 // during a pulse: 01 green, 11 yellow, 10 red
 	statusSync       = 1 << 0 // frame 1 of 25
@@ -36,17 +35,12 @@ const (
 	atStatus2        = 7
 	atSaturationDisp = 8
 	atRateDisp       = 19 // two bytes
+	atEnd            = framesPerPacket - 1
 )
 
 const lowBattery = 1 << 0 // of STAT2
 
-// What the oximeter sends when it has no value.
-const (
-	missingRate       = 511
-	missingSaturation = 127
-)
-
-// Packet is a third of a second: 25 frames, whole, each with a good checksum.
+// Packet is a third of a second in format 2 or 7: 25 frames, whole, each with a good checksum.
 type Packet struct {
 	Format Format
 	Status [framesPerPacket]byte
@@ -72,26 +66,51 @@ func (p *Packet) any(bit byte) bool {
 	return slices.ContainsFunc(p.Status[:], func(s byte) bool { return s&bit != 0 })
 }
 
-// perfusion is the last pulse's colour as a quality word; "" if no pulse fell into the packet.
-func (p *Packet) perfusion() string {
-	for _, s := range slices.Backward(p.Status[:]) {
-		switch s & statusPerfusion {
-		case 1 << 1:
-			return "good-perfusion"
-		case 3 << 1:
-			return "marginal-perfusion"
-		case 2 << 1:
-			return "low-perfusion"
+// measured reads the packet. The status is each frame's own: a number that was sent in a frame out of track, or whose
+// packet ended out of track, is one that the oximeter merely goes on showing.
+func (p *Packet) measured() measured {
+	held := func(frames ...int) device.Reason {
+		for _, i := range append(frames, atEnd) {
+			if p.Status[i]&statusOutOfTrack != 0 {
+				return device.LowSignal
+			}
+		}
+		return ""
+	}
+	m := measured{
+		period:     packetPeriod,
+		rate:       value{p.Rate(), held(atRateDisp, atRateDisp+1)},
+		saturation: value{p.Saturation(), held(atSaturationDisp)},
+		pleth:      p.Pleth[:],
+		batteryLow: p.LowBattery(),
+	}
+	switch {
+	case p.any(statusNoSensor):
+		m.absent, m.pleth = device.NoSensor, nil
+	case p.any(statusAlarm):
+		m.absent, m.pleth = device.NoFinger, nil
+	}
+	for _, s := range p.Status {
+		switch {
+		case s&statusArtifact != 0:
+			m.pulse = m.pulse.and(artifact)
+		case s&statusPerfusion == 1<<1:
+			m.pulse = m.pulse.and(green)
+		case s&statusPerfusion == 3<<1:
+			m.pulse = m.pulse.and(yellow)
+		case s&statusPerfusion == 2<<1:
+			m.pulse = m.pulse.and(red)
 		}
 	}
-	return ""
+	return m
 }
 
-// Decoder finds packets of one format in a stream of bytes. It does no I/O and keeps at most one packet and one frame.
+// Decoder finds packets of format 2 or 7 in a stream of bytes. It does no I/O and keeps at most one packet, one frame
+// and what may stand between them.
 //
 // A packet is 25 frames with good checksums, SYNC in the first and in none of the others, and followed by the SYNC of
-// the next: one lost byte loses one packet. Whatever can't be the start of that is passed over a byte at a time, so a
-// packet that arrived whole is found whatever came before it.
+// the next: one lost byte loses one packet. Control bytes may stand between two frames (control.go). Whatever can't be
+// the start of that is passed over a byte at a time, so a packet that arrived whole is found whatever came before it.
 type Decoder struct {
 	format Format
 	buf    []byte
@@ -104,31 +123,54 @@ func NewDecoder(f Format) *Decoder { return &Decoder{format: f} }
 func (d *Decoder) Write(b []byte) []Packet {
 	var out []Packet
 	for len(b) > 0 {
-		n := min(len(b), packetLen+frameLen-len(d.buf))
+		n := min(len(b), packetLen+frameLen+maxControl-len(d.buf))
 		d.buf, b = append(d.buf, b[:n]...), b[n:]
-		for len(d.buf) == packetLen+frameLen {
-			skip := 1
-			if p, ok := d.packet(); ok {
-				out = append(out, p)
-				skip = packetLen
+		for len(d.buf) > 0 {
+			p, used, verdict := d.packet()
+			if verdict == unfinished {
+				break
 			}
-			d.buf = d.buf[:copy(d.buf, d.buf[skip:])]
+			if verdict == whole {
+				out = append(out, p)
+			}
+			d.buf = d.buf[:copy(d.buf, d.buf[used:])]
 		}
 	}
 	return out
 }
 
-// packet reads the buffer as one packet and the first frame of the next.
-func (d *Decoder) packet() (Packet, bool) {
-	p := Packet{Format: d.format}
+type verdict int
+
+const (
+	broken     verdict = iota // nothing begins here
+	unfinished                // it may, when more has come
+	whole
+)
+
+// packet reads the buffer as one packet and the first frame of the next, and says how many bytes are done with.
+func (d *Decoder) packet() (p Packet, used int, _ verdict) {
+	p.Format = d.format
+	at, control := 0, 0
 	for i := range framesPerPacket + 1 {
-		f := d.buf[i*frameLen:][:frameLen]
+		for i > 0 {
+			n, v := d.control(d.buf[at:], maxControl-control)
+			if v == unfinished {
+				return p, 0, unfinished
+			}
+			if at, control = at+n, control+n; n == 0 {
+				break
+			}
+		}
+		f := d.buf[at:min(at+frameLen, len(d.buf))]
+		if len(f) > 0 && !d.begins(f[0]) {
+			return p, 1, broken
+		}
+		if len(f) < frameLen {
+			return p, 0, unfinished
+		}
 		status, sync := d.status(f), i%framesPerPacket == 0
 		if f[0]+f[1]+f[2]+f[3] != f[4] || status&statusMark == 0 || status&statusSync != 0 != sync {
-			return p, false
-		}
-		if d.format == Format2 && f[0] != 0x01 {
-			return p, false
+			return p, 1, broken
 		}
 		if i == framesPerPacket {
 			break
@@ -137,8 +179,17 @@ func (d *Decoder) packet() (Packet, bool) {
 		if p.Pleth[i] = uint16(f[2]); d.format == Format7 {
 			p.Pleth[i] |= uint16(f[1]) << 8
 		}
+		at += frameLen
 	}
-	return p, true
+	return p, at, whole
+}
+
+// begins says whether a frame can begin with a byte.
+func (d *Decoder) begins(b byte) bool {
+	if d.format == Format2 {
+		return b == 0x01
+	}
+	return b&statusMark != 0
 }
 
 func (d *Decoder) status(f []byte) byte {
