@@ -7,6 +7,7 @@ package all
 
 import (
 	"telecart/device"
+	"telecart/device/ad8232"
 	"telecart/device/camera"
 	"telecart/device/cms50d"
 	"telecart/device/ina219"
@@ -36,6 +37,7 @@ func Table() []device.Driver {
 		max30205.Driver(),
 		mlx90614.Driver(),
 		suntech.Driver(),
+		ad8232.Driver(),
 		stethoscope.Driver(),
 		scale.Driver(),
 		scanner.Driver(),
