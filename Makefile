@@ -5,7 +5,7 @@ SHELL   := /bin/bash
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BINS    := telecartd telecart-hub telecart
-FUZZTIME ?= 10s
+FUZZTIME ?= 60s
 CAMERA  ?= twin
 
 .NOTPARALLEL:
@@ -56,7 +56,7 @@ lab: setup ## the spine on real kernel devices, in a throw-away virtual machine;
 
 bench: setup build ## figures; writes bench.json
 	@mkdir -p out
-	@go test -run '^$$' -bench . -benchtime 1x ./uplink/live ./uplink/outbox ./uplink/seal >out/bench.txt || { cat out/bench.txt; exit 1; }
+	@go test -run '^$$' -bench . -benchtime 1x ./uplink/live ./uplink/outbox ./uplink/seal ./device/all >out/bench.txt || { cat out/bench.txt; exit 1; }
 	@bin/telecart bench --go-output out/bench.txt
 
 fuzz: ## every fuzz target for FUZZTIME

@@ -52,6 +52,7 @@ const (
 	KindLight       Kind = "light"
 	KindPower       Kind = "power"
 	KindClock       Kind = "clock"
+	KindRoom        Kind = "room" // of the room or the cart, no patient's
 	KindHand        Kind = "hand" // no instrument: a person measured and entered it
 )
 
@@ -212,6 +213,13 @@ type Camera interface {
 	Instrument
 	// Watch starts a view of the live picture. The latest frame wins: a slow viewer misses frames and delays nobody.
 	Watch() View
+}
+
+// Coded is a camera with an encoder of its own.
+type Coded interface {
+	// WatchCoded starts a view of H264 frames: every access unit in order, from a key frame with SPS and PPS on; a slow viewer
+	// misses all up to the next one. An error: there is no coded picture, now or ever; Watch's can be encoded instead.
+	WatchCoded() (View, error)
 }
 
 // View is one viewer's place at a camera.

@@ -44,6 +44,7 @@ export function Choice<T extends string>(p: {
   body?: boolean;
   columns?: number;
   class?: string;
+  children?: ComponentChildren; // one button more, in the same rows
 }) {
   return (
     <fieldset class={`choice ${p.class ?? ""}`} style={p.columns ? { "--columns": String(p.columns) } : undefined}>
@@ -54,6 +55,7 @@ export function Choice<T extends string>(p: {
             {o.text}
           </Button>
         ))}
+        {p.children}
       </div>
     </fieldset>
   );
@@ -223,9 +225,19 @@ export function Scroller(p: { children: ComponentChildren; class?: string; testi
   };
   useLayoutEffect(look);
   useEffect(() => {
+    // What is inside may grow later: a picture that has come.
     const resized = new ResizeObserver(look);
-    resized.observe(outer.current!);
-    return () => resized.disconnect();
+    const watch = (): void => {
+      resized.disconnect();
+      for (const el of [outer.current!, ...inner.current!.children]) resized.observe(el);
+    };
+    const changed = new MutationObserver(watch);
+    changed.observe(inner.current!, { childList: true });
+    watch();
+    return () => {
+      resized.disconnect();
+      changed.disconnect();
+    };
   }, []);
   const page = (by: number): void => inner.current?.scrollBy({ top: by * inner.current.clientHeight * 0.8 });
   return (

@@ -6,9 +6,9 @@ import type { Instrument, Patient, Reading } from "./api.ts";
 export const noNumber = "---";
 
 export interface Vital {
-  instrument: string;
-  kind: Instrument["kind"];
-  quantity: string;
+  instrument: string; // "" for what a person measured
+  quantity: string; // pressure for what reads "118/74"
+  of: string[]; // the quantities in it
   text: string;
   unit: string;
   reason?: string; // a code
@@ -17,59 +17,120 @@ export interface Vital {
   side?: string;
   method?: string;
   grade?: string;
+  model?: string; // of the clinic's own device, as the nurse named it
   at?: string; // of a value that was measured once
+  also?: { quantity: string; text: string; unit: string }[]; // what came with it, drawn small
   twin: boolean;
 }
 
-// What an instrument measures has its fixed place even while it has no value.
-const measures: Record<Instrument["kind"], { quantity: string; unit: string }[]> = {
+/** Systolic over diastolic: one line, for neither says much without the other. */
+export const pressure = "blood-pressure";
+const systolic = "systolic-pressure";
+const diastolic = "diastolic-pressure";
+
+// What an instrument measures of a patient has its fixed place even while it has no value. A kind that is not here says
+// nothing of a patient.
+const measures: Partial<Record<Instrument["kind"], { quantity: string; unit: string }[]>> = {
   oximeter: [
     { quantity: "oxygen-saturation", unit: "%" },
     { quantity: "pulse-rate", unit: "/min" },
   ],
   thermometer: [{ quantity: "body-temperature", unit: "Cel" }],
-  camera: [],
-  cuff: [
-    { quantity: "systolic-pressure", unit: "mm[Hg]" },
-    { quantity: "diastolic-pressure", unit: "mm[Hg]" },
-  ],
+  cuff: [{ quantity: pressure, unit: "mm[Hg]" }],
   ecg: [{ quantity: "heart-rate", unit: "/min" }],
-  stethoscope: [],
   scale: [{ quantity: "body-weight", unit: "kg" }],
-  scanner: [],
-  pedal: [],
-  light: [],
-  power: [],
-  clock: [],
-  room: [],
 };
 
+/** Kinds whose values are a patient's. */
+export const measuresPatient = (i: Instrument): boolean => i.kind in measures;
+
+/** Measured only when told to, so there is nothing to wait for. */
+const onDemand: Instrument["kind"][] = ["cuff", "scale"];
+
+/** Quantities of the cart, as in capture/quantity.go: a test holds them to it. */
+export const ofCart = ["battery-charge", "battery-left", "battery-voltage", "supply-voltage", "supply-current", "room-temperature"];
+
 function vital(i: Instrument, quantity: string, unit: string, r: Reading | undefined): Vital {
-  const v: Vital = { instrument: i.name, kind: i.kind, quantity, unit, text: noNumber, twin: i.twin };
+  const v: Vital = { instrument: i.name, quantity, of: [quantity], unit, text: noNumber, twin: i.twin };
   if (r?.site) v.site = r.site;
   if (r?.side) v.side = r.side;
   if (r?.method) v.method = r.method;
   if (i.grade) v.grade = i.grade;
-  if (r?.once && r.text !== "" && !r.stale) return { ...v, text: r.text, at: r.at }; // it stands, whatever became of the instrument
+  if (r?.once && r.text !== "" && !r.absent && !r.stale) return { ...v, text: r.text, at: r.at }; // it stands, whatever became of the instrument
   if (i.health.state === "absent" || i.health.state === "faulty") return { ...v, reason: i.health.reason ?? "no-data" };
-  if (!r) return { ...v, reason: i.health.reason ?? "not-yet" };
+  const notYet = onDemand.includes(i.kind) ? "not-measured" : "not-yet";
+  if (!r) return { ...v, reason: i.health.reason ?? notYet };
   if (r.absent) return { ...v, reason: (r.absent === "not-yet" && i.health.reason) || r.absent }; // why not yet, when it is known
-  if (r.text === "") return { ...v, reason: "not-yet" };
+  if (r.text === "") return { ...v, reason: notYet };
   if (r.stale) return { ...v, text: r.text, reason: "stale", oldSince: r.at };
-  if (i.health.state === "settling") return { ...v, reason: i.health.reason ?? "not-yet" };
+  if (i.health.state === "settling") return { ...v, reason: i.health.reason ?? notYet };
   return { ...v, text: r.text };
 }
 
-/** All vital signs of these instruments, in fixed places. */
+/** A cuff's values are one measurement: they have one place. */
+function pressureOf(i: Instrument): Vital {
+  const one = (quantity: string): Vital => vital(i, quantity, "mm[Hg]", i.readings.find((r) => r.quantity === quantity));
+  const [s, d] = [one(systolic), one(diastolic)];
+  const both = s.text !== noNumber && d.text !== noNumber;
+  const v: Vital = { ...(s.text === noNumber ? s : d), quantity: pressure, of: [systolic, diastolic], text: both ? `${s.text}/${d.text}` : noNumber };
+  if (!both) delete v.at;
+  if (i.health.reason === "measuring") v.reason = "measuring";
+  const current = (r: Reading): boolean => !v.of.includes(r.quantity) && r.text !== "" && !r.absent && (!r.stale || v.oldSince !== undefined);
+  const also = i.readings.filter(current).map(({ quantity, text, unit }) => ({ quantity, text, unit }));
+  return also.length > 0 ? { ...v, also } : v;
+}
+
+/** All vital signs of these instruments, in fixed places; of a cart's own quantities none. */
 export function vitals(instruments: Instrument[]): Vital[] {
   return instruments.flatMap((i) => {
+    if (i.kind === "cuff") return [pressureOf(i)];
     const known = measures[i.kind];
-    const more = i.readings.filter((r) => !known.some((k) => k.quantity === r.quantity));
+    if (!known) return [];
+    const more = i.readings.filter((r) => !known.some((k) => k.quantity === r.quantity) && !ofCart.includes(r.quantity));
     return [
       ...known.map((k) => vital(i, k.quantity, k.unit, i.readings.find((r) => r.quantity === k.quantity))),
       ...more.map((r) => vital(i, r.quantity, r.unit, r)),
     ];
   });
+}
+
+export const byHand = "by-hand";
+
+/** A saved value as both screens have it. */
+export interface Saved { quantity: string; text: string; unit: string; at: string; method?: string | undefined; site?: string | undefined; side?: string | undefined; model?: string | undefined; wrong: boolean }
+
+/** The latest of each that a person measured in this encounter, in the order of `order`; what was entered in error is none. */
+export function handVitals(saved: Saved[], order: readonly string[]): Vital[] {
+  const hand = saved.filter((s) => s.method === byHand && !s.wrong && s.text !== "").sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+  const vitalOf = (s: Saved): Vital => {
+    const v: Vital = { instrument: "", quantity: s.quantity, of: [s.quantity], text: s.text, unit: s.unit, method: byHand, at: s.at, twin: false };
+    if (s.site) v.site = s.site;
+    if (s.side) v.side = s.side;
+    if (s.model) v.model = s.model;
+    return v;
+  };
+  return order.flatMap((quantity) => {
+    if (quantity !== pressure) return hand.filter((s) => s.quantity === quantity).slice(0, 1).map(vitalOf);
+    for (const s of hand.filter((x) => x.quantity === systolic)) {
+      const d = hand.find((x) => x.quantity === diastolic && x.at === s.at);
+      if (d) return [{ ...vitalOf(s), quantity, of: [systolic, diastolic], text: `${s.text}/${d.text}` }];
+    }
+    return [];
+  });
+}
+
+/** What is entered by hand, in the order of a visit. */
+export const handOrder = ["respiratory-rate", "body-temperature", pressure, "pulse-rate", "oxygen-saturation", "body-weight", "body-height", "head-circumference", "pain-score"] as const;
+
+/** How full the cart's battery is, as far as an instrument knows. */
+export function charge(instruments: Instrument[]): number | undefined {
+  const r = instruments.filter((i) => i.kind === "power").flatMap((i) => i.readings).find((x) => x.quantity === "battery-charge" && !x.absent && !x.stale && x.text !== "");
+  return r && Math.round(r.value);
+}
+
+/** Is the battery near its end, as its gauge says? */
+export function batteryLow(instruments: Instrument[]): boolean {
+  return instruments.some((i) => i.kind === "power" && (i.health.reason === "battery-low" || i.health.reason === "battery-critical"));
 }
 
 /** The instruments as they were last known, when whoever reports them can't be reached: nothing of it counts as current. */

@@ -1,8 +1,10 @@
 // Sound of a stethoscope, to be heard in the modes of a stethoscope. The recording itself is never filtered.
 
-import { useEffect, useRef, useState } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { useWords } from "./base.tsx";
 import { Button, Choice, StateView } from "./components.tsx";
+import { StillWave } from "./wave.tsx";
 
 /** The modes, as in device/stethoscope/filter: a test holds them to it. "" is all that was heard. */
 export const bands = [
@@ -32,22 +34,46 @@ function connect(ctx: AudioContext, from: AudioNode, band: BandName): void {
   at.connect(ctx.destination);
 }
 
-export function BandChoice(p: { value: BandName; onChoose(b: BandName): void }) {
+const quietestDb = -60;
+
+/** How long the bar of a level is, 0 to 1: hearing goes by ratios. */
+export function loudness(peak: number): number {
+  return peak <= 0 ? 0 : Math.min(1, Math.max(0, 1 - (20 * Math.log10(peak)) / quietestDb));
+}
+
+/** The outline of a sound: the lowest and the highest value of each of so many stretches, in order of time. */
+export function outline(values: ArrayLike<number>, stretches: number): number[] {
+  const n = Math.min(stretches, values.length);
+  return Array.from({ length: n }, (_, k) => {
+    let [low, high] = [Infinity, -Infinity];
+    for (let i = Math.floor((k * values.length) / n); i < Math.floor(((k + 1) * values.length) / n); i++) {
+      low = Math.min(low, values[i]!);
+      high = Math.max(high, values[i]!);
+    }
+    return [low, high];
+  }).flat();
+}
+
+export function BandChoice(p: { value: BandName; onChoose(b: BandName): void; columns: number; children?: ComponentChildren }) {
   const w = useWords();
   return (
     <Choice<BandName>
       label={w.t("sound.mode")}
       testid="band"
-      columns={3}
+      columns={p.columns}
       value={p.value}
       onChoose={p.onChoose}
       options={bands.map((b) => ({ value: b.name, text: w.t(`sound.mode.${b.name}`) }))}
-    />
+    >
+      {p.children}
+    </Choice>
   );
 }
 
+const stretches = 1200; // of the outline
+
 /** Plays a recorded sound. */
-export function RecordedSound(p: { load(): Promise<ArrayBuffer>; name: string }) {
+export function RecordedSound(p: { load(): Promise<ArrayBuffer>; name: string; columns: number }) {
   const w = useWords();
   const [band, setBand] = useState<BandName>("");
   const [sound, setSound] = useState<AudioBuffer>();
@@ -55,6 +81,7 @@ export function RecordedSound(p: { load(): Promise<ArrayBuffer>; name: string })
   const [playing, setPlaying] = useState(false);
   const ctx = useRef<AudioContext>();
   const source = useRef<AudioBufferSourceNode>();
+  const drawn = useMemo(() => (sound ? outline(sound.getChannelData(0), stretches) : []), [sound]);
   const stop = (): void => {
     source.current?.stop();
     source.current = undefined;
@@ -84,14 +111,12 @@ export function RecordedSound(p: { load(): Promise<ArrayBuffer>; name: string })
   if (!sound) return <StateView state={{ kind: "loading", what: "item.sound" }} />;
   return (
     <div class="col" data-testid="sound" data-seconds={sound.duration.toFixed(1)} data-playing={playing}>
-      <p>
-        {p.name}, {w.t("span.seconds", { n: Math.round(sound.duration) })}
-      </p>
-      <Button testid="btn-sound-play" look="primary" onPress={() => (playing ? stop() : setPlaying(true))}>
-        {playing ? w.t("sound.stop") : w.t("clip.play")}
-      </Button>
-      <BandChoice value={band} onChoose={setBand} />
-      <p class="muted">{w.t("sound.phones")}</p>
+      <StillWave values={drawn} rateHz={drawn.length / sound.duration} label={p.name} />
+      <BandChoice value={band} onChoose={setBand} columns={p.columns}>
+        <Button testid="btn-sound-play" look="primary" onPress={() => (playing ? stop() : setPlaying(true))}>
+          {playing ? w.t("sound.stop") : w.t("sound.play", { n: Math.round(sound.duration) })}
+        </Button>
+      </BandChoice>
     </div>
   );
 }

@@ -3,8 +3,14 @@
 import { useEffect, useRef, useState } from "preact/hooks";
 import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
+import type { Instrument } from "./api.ts";
 import type { Band } from "./readings.ts";
 import type { Ring } from "./ring.ts";
+
+/** What each kind of instrument draws. */
+export const drawn: Partial<Record<Instrument["kind"], string>> = { oximeter: "pleth", ecg: "ecg", stethoscope: "phonogram" };
+
+export const drawsWave = (i: Instrument): boolean => i.kind in drawn;
 
 function ink(el: Element, name: string): string {
   return getComputedStyle(el).getPropertyValue(name).trim();

@@ -14,6 +14,7 @@ import (
 	"telecart/device/light"
 	"telecart/device/max17048"
 	"telecart/device/max30205"
+	"telecart/device/mcp9808"
 	"telecart/device/mlx90614"
 	"telecart/device/nonin"
 	"telecart/device/oximeter"
@@ -46,5 +47,6 @@ func Table() []device.Driver {
 		max17048.Driver(),
 		ina219.Driver(),
 		rtc.Driver(),
+		mcp9808.Driver(),
 	}
 }

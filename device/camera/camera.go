@@ -1,25 +1,25 @@
 // Package camera is the driver of everything that sees: room cameras, otoscopes, dermatoscopes; and their twin.
 //
-// Parties: a source is one lens (a V4L2 node, or the twin's scene). The instrument shares it: any number of views of the
-// live picture, and one hand on the axes at a time.
+// Parties: a source is one lens (a V4L2 node or two, or the twin's scene). The instrument shares it: any number of views of
+// the live picture, any number of the coded one where the camera has an encoder, one still at a time, one hand on the axes.
 //
-// Keys: a camera is known by its port: "usb:SERIAL" stays true when it is plugged in elsewhere, "/dev/videoN" does not.
+// Keys: a camera is known by its port: "usb:SERIAL" stays true when it is plugged in elsewhere, "usb-port:1-1.2" when
+// another of the same model is plugged in there; "/dev/videoN" does neither. Two with the same serial number are a fault
+// that names their sockets, never a guess.
 //
-// Invariants: a lens that nobody looks through is off: the first view turns streaming on, the last one's end turns it off after
-// a linger, so that changing from one screen to another does not blink. The latest picture wins; a slow viewer delays
-// nobody. A picture's bytes are the camera's own and nobody writes to them. Steering works whether or not there is a
-// view. Every axis is an absolute position, so nothing moves on its own when a connection drops; Halt holds the
-// position that has been reached, and belongs to whoever watches over the lease.
+// Invariants: a lens that nobody looks through is off: the first view turns streaming on, the last one's end turns it off
+// after a linger, so that changing from one screen to another does not blink. The latest picture wins; a slow viewer
+// delays nobody. A picture's bytes are the camera's own and nobody writes to them; nothing here mirrors, turns or crops
+// one. Of a coded stream every viewer sees whole stretches that begin with a key frame: none that needs a picture which
+// was lost. A still is a whole JPEG of the size that was set, or an error; taking it pauses the views and moves no axis.
+// Steering works whether or not there is a view. Every axis is an absolute position, so nothing moves on its own when a
+// connection drops; Halt holds the position that has been reached, and belongs to whoever watches over the lease.
 package camera
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"os"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,16 +36,21 @@ const (
 
 // Errors that a caller may tell apart. All but these come from the camera itself.
 var (
-	ErrLocked = errors.New("camera: the axis is under automatic control")
-	ErrSilent = errors.New("camera: no picture came")
-	ErrClosed = errors.New("camera: the view is closed")
+	ErrLocked   = errors.New("camera: the axis is under automatic control")
+	ErrSilent   = errors.New("camera: no picture came")
+	ErrClosed   = errors.New("camera: the view is closed")
+	ErrNotCoded = errors.New("camera: it gives no coded picture")
 )
 
-// source is one lens that is there.
+// source is one lens that is there. Only one of stream and shoot is called at a time.
 type source interface {
 	stream(ctx context.Context, put func(device.Frame)) error // until ctx ends or the lens fails
 	alive(ctx context.Context) error
+	about() device.About
+	presses(ctx context.Context, pressed func()) error // of the camera's own button, until ctx ends or there is none
 	io.Closer
+	shooting
+	coder
 	steering
 }
 
@@ -56,26 +61,45 @@ type steering interface {
 	halt(ctx context.Context) error
 }
 
-// instrument implements device.Camera and device.Steerable.
+// instrument implements device.Camera, Steerable, Shooter, Coded and Counted.
 type instrument struct {
-	clock  kit.Clock
-	out    device.Outlet
-	open   func(context.Context) (source, error)
+	outfit
 	demand chan struct{} // holds one token: the number of views changed
+	shots  chan shot
 
-	mu     sync.Mutex
-	lens   source // nil while gone
-	fixed  []device.Axis
-	views  map[*view]struct{}
-	latest device.Frame
-	count  uint64        // pictures so far; latest is the count-th
-	fresh  bool          // latest belongs to the stream that is on
-	news   chan struct{} // closed and made anew at each picture, and when the lens comes or goes
+	mu    sync.Mutex
+	lens  source        // nil while gone
+	over  chan struct{} // closed when lens goes
+	fixed []device.Axis
+	news  chan struct{} // closed and made anew at each picture, and when the lens comes or goes
+	live
+	reel
 }
 
-func newInstrument(clock kit.Clock, out device.Outlet, open func(context.Context) (source, error)) *instrument {
-	return &instrument{clock: clock, out: out, open: open, demand: make(chan struct{}, 1),
-		views: map[*view]struct{}{}, news: make(chan struct{})}
+// outfit is what an instrument is made of.
+type outfit struct {
+	clock kit.Clock
+	stamp *kit.Stamper
+	out   device.Outlet
+	id    device.Identity
+	still resolution
+	tally *tally
+	open  func(context.Context) (source, error)
+}
+
+func newInstrument(o outfit) *instrument {
+	return &instrument{outfit: o, demand: make(chan struct{}, 1), shots: make(chan shot), news: make(chan struct{}),
+		live: live{views: map[*view]struct{}{}}, reel: reel{strips: map[*strip]struct{}{}}}
+}
+
+// live is the picture that views share. It is guarded by the instrument's lock.
+type live struct {
+	views  map[*view]struct{}
+	latest device.Frame
+	count  uint64    // pictures so far; latest is the count-th
+	fresh  bool      // latest belongs to the stream that is on
+	since  uint64    // count when that stream began
+	first  time.Time // when its first picture came
 }
 
 // Run opens the camera and serves views until ctx ends or the camera fails.
@@ -88,8 +112,12 @@ func (c *instrument) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil
 	}
-	c.out.Observe(health(err))
-	return err
+	if errors.Is(err, v4l2.ErrStalled) || errors.Is(err, v4l2.ErrBroken) || errors.Is(err, ErrSilent) {
+		c.tally.add(stalls, 1)
+	}
+	h := health(err)
+	c.out.Observe(h)
+	return device.Fault{Health: h, Err: err}
 }
 
 func (c *instrument) serve(ctx context.Context) (err error) {
@@ -97,67 +125,89 @@ func (c *instrument) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return prefixed(err)
 	}
-	defer func() { err = errors.Join(prefixed(err), src.Close()) }()
+	defer func() { err = prefixed(errors.Join(err, src.Close())) }()
 	axes, err := src.axes(ctx)
 	if err != nil {
 		return err
 	}
+	a := src.about()
+	c.id.Model, c.id.Serial = a.Model, a.Serial
+	c.out.Observe(a)
 	c.lensIs(src, axes)
 	defer c.lensIs(nil, nil)
 	c.out.Observe(device.Health{State: device.Live})
-	for {
-		if c.wanted() {
-			err = c.show(ctx, src)
-		} else {
-			select {
-			case <-c.demand:
-			case <-c.clock.After(glance):
-				err = src.alive(ctx)
-			case <-ctx.Done():
-			}
-		}
-		if err != nil || ctx.Err() != nil {
-			return err
-		}
-	}
+	return c.attend(ctx, src)
 }
 
-// show streams while there are views, and a linger longer.
-func (c *instrument) show(ctx context.Context, src source) error {
-	ctx, off := context.WithCancel(ctx)
-	defer off()
-	seen, watch := c.pictures(), c.clock.After(silence)
-	ended := make(chan error, 1)
-	go func() { ended <- src.stream(ctx, c.put) }()
-	end := func(err error) error {
-		off()
-		<-ended
-		return err
-	}
-	defer c.blank()
-	var idle <-chan time.Time
-	for {
-		if c.wanted() {
-			idle = nil
-		} else if idle == nil {
-			idle = c.clock.After(linger)
+// attend streams what is watched, shoots what is asked for, and glances at an idle lens.
+func (c *instrument) attend(ctx context.Context, src source) error {
+	pictures := &pump{clock: c.clock, wanted: c.watched, count: c.pictures, flow: func(ctx context.Context) error {
+		defer c.blank()
+		return src.stream(ctx, c.put)
+	}}
+	film := &pump{clock: c.clock, wanted: c.filmed, count: c.units, flow: func(ctx context.Context) error {
+		c.splice()
+		return src.film(ctx, c.thread)
+	}}
+	streaming := func() bool { return pictures.on() || film.on() }
+	button := &pump{clock: c.clock, wanted: streaming, flow: func(ctx context.Context) error {
+		_ = src.presses(ctx, c.pressed) // without a button it is a camera nonetheless
+		<-ctx.Done()
+		return nil
+	}}
+	defer button.stop()
+	defer film.stop()
+	defer pictures.stop()
+	for ctx.Err() == nil {
+		c.share(ctx, src.coding(), pictures, film)
+		button.adjust(ctx)
+		var idle <-chan time.Time
+		if !streaming() {
+			idle = c.clock.After(glance)
 		}
+		var err error
 		select {
-		case err := <-ended:
-			return err
+		case <-ctx.Done():
 		case <-c.demand:
 		case <-idle:
-			if !c.wanted() {
-				return end(nil)
-			}
-		case <-watch:
-			n := c.pictures()
-			if n == seen {
-				return end(fmt.Errorf("%w within %v", ErrSilent, silence))
-			}
-			seen, watch = n, c.clock.After(silence)
+			err = src.alive(ctx)
+		case s := <-c.shots:
+			pictures.stop()
+			film.stop()
+			err = c.take(ctx, src, s)
+		case err = <-pictures.ended:
+			pictures.stop()
+		case <-pictures.watch:
+			err = pictures.check()
+		case <-pictures.idle:
+			pictures.leave()
+		case bad := <-film.ended:
+			film.stop()
+			err = c.noFilm(bad)
+		case <-film.watch:
+			err = c.noFilm(film.check())
+		case <-film.idle:
+			film.leave()
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// share turns the streams on and off as they are watched. On one node there is room for one: the coded one, if it is
+// watched.
+func (c *instrument) share(ctx context.Context, how coding, pictures, film *pump) {
+	if how == instead && c.filmed() {
+		pictures.stop()
+	} else {
+		if how == instead && c.watched() {
+			film.stop() // without a linger
+		}
+		pictures.adjust(ctx)
+	}
+	film.adjust(ctx)
 }
 
 // tell wakes everyone who waits for news; the lock is held.
@@ -169,6 +219,9 @@ func (c *instrument) tell() {
 func (c *instrument) put(f device.Frame) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if !c.fresh {
+		c.since, c.first = c.count, c.clock.Now()
+	}
 	c.latest, c.fresh = f, true
 	c.count++
 	c.tell()
@@ -185,10 +238,17 @@ func (c *instrument) lensIs(src source, axes []device.Axis) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lens, c.fixed = src, axes
+	if src != nil {
+		c.over = make(chan struct{})
+		c.reel.begin()
+	} else {
+		close(c.over)
+		c.reel.cut()
+	}
 	c.tell()
 }
 
-func (c *instrument) wanted() bool {
+func (c *instrument) watched() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.views) > 0
@@ -200,18 +260,6 @@ func (c *instrument) pictures() uint64 {
 	return c.count
 }
 
-// Watch starts a view, of pictures that arrive from now on: a still that was asked for now must not be of before. It may be
-// called while the camera is gone; the view shows it when it comes.
-func (c *instrument) Watch() device.View {
-	v := &view{c: c, done: make(chan struct{})}
-	c.mu.Lock()
-	v.seen = c.count
-	c.views[v] = struct{}{}
-	c.mu.Unlock()
-	c.nudge()
-	return v
-}
-
 func (c *instrument) nudge() {
 	select {
 	case c.demand <- struct{}{}:
@@ -219,148 +267,21 @@ func (c *instrument) nudge() {
 	}
 }
 
-// view is one viewer's place.
-type view struct {
-	c    *instrument
-	done chan struct{}
-	once sync.Once
-	seen uint64 // under c.mu
-}
-
-// Next waits for a picture newer than the last one this view gave. While the camera is gone it returns device.ErrGone at
-// once; a viewer that wants to go on asks again after a pause.
-func (v *view) Next(ctx context.Context) (device.Frame, error) {
-	for {
-		if err := ctx.Err(); err != nil {
-			return device.Frame{}, err
-		}
-		select {
-		case <-v.done:
-			return device.Frame{}, ErrClosed
-		default:
-		}
-		f, ok, news, err := v.look()
-		if ok || err != nil {
-			return f, err
-		}
-		select {
-		case <-news:
-		case <-v.done:
-		case <-ctx.Done():
-		}
-	}
-}
-
-func (v *view) look() (f device.Frame, ok bool, news <-chan struct{}, err error) {
-	c := v.c
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.lens == nil:
-		return f, false, nil, device.ErrGone
-	case c.fresh && c.count > v.seen:
-		v.seen = c.count
-		return c.latest, true, nil, nil
-	}
-	return f, false, c.news, nil
-}
-
-// Close ends the view; a Next that waits returns ErrClosed.
-func (v *view) Close() {
-	v.once.Do(func() {
-		close(v.done)
-		v.c.mu.Lock()
-		delete(v.c.views, v)
-		v.c.mu.Unlock()
-		v.c.nudge()
-	})
-}
-
-func (c *instrument) present() (source, []device.Axis, error) {
+// present is the lens, and the end of it.
+func (c *instrument) present() (source, <-chan struct{}, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.lens == nil {
 		return nil, nil, device.ErrGone
 	}
-	return c.lens, c.fixed, nil
+	return c.lens, c.over, nil
 }
 
-// Axes lists what this camera can steer, with present values. What it lacks is not listed.
-func (c *instrument) Axes(ctx context.Context) ([]device.Axis, error) {
-	src, _, err := c.present()
-	if err != nil {
-		return nil, err
-	}
-	axes, err := src.axes(ctx)
-	return axes, gone(err)
+// pressed tells that the camera's own button was pressed.
+func (c *instrument) pressed() {
+	c.out.Observe(device.Input{Act: device.Shutter, Instrument: c.id, At: c.stamp.Now()})
+	c.tally.add(presses, 1)
 }
 
-// Steer sets axes by name, in their own units, clamped and rounded to a step. Automatic modes are set first, so that
-// {"focus-auto": 0, "focus": 120} works in one call. An axis under automatic control gives ErrLocked; an unknown one
-// an error that names those there are, and then nothing moves.
-func (c *instrument) Steer(ctx context.Context, set map[string]int) error {
-	src, axes, err := c.present()
-	if err != nil {
-		return err
-	}
-	fitted := make(map[string]int, len(set))
-	for name, v := range set {
-		i := slices.IndexFunc(axes, func(a device.Axis) bool { return a.Name == name })
-		if i < 0 {
-			var have []string
-			for _, a := range axes {
-				have = append(have, a.Name)
-			}
-			return fmt.Errorf("camera: no axis %q; this camera has: %s", name, strings.Join(have, ", "))
-		}
-		fitted[name] = v4l2.Fit(v, axes[i].Min, axes[i].Max, axes[i].Step)
-	}
-	return gone(src.set(ctx, fitted))
-}
-
-// Halt stops all motion where it is.
-func (c *instrument) Halt(ctx context.Context) error {
-	src, _, err := c.present()
-	if err != nil {
-		return err
-	}
-	return gone(src.halt(ctx))
-}
-
-// gone says in the seam's word that a camera was unplugged under a call.
-func gone(err error) error {
-	if errors.Is(err, v4l2.ErrUnplugged) {
-		return fmt.Errorf("%w: %w", device.ErrGone, err)
-	}
-	return prefixed(err)
-}
-
-func prefixed(err error) error {
-	if err == nil || strings.HasPrefix(err.Error(), "camera: ") {
-		return err
-	}
-	return fmt.Errorf("camera: %w", err)
-}
-
-// health puts a failure in a code that the screens have words for.
-func health(err error) device.Health {
-	for _, x := range []struct {
-		err    error
-		state  device.State
-		reason device.Reason
-	}{
-		{v4l2.ErrUnplugged, device.Absent, "unplugged"},
-		{v4l2.ErrBusy, device.Faulty, "busy"},
-		{v4l2.ErrNotCamera, device.Faulty, "not-a-camera"},
-		{v4l2.ErrNoFormat, device.Faulty, "no-format"},
-		{v4l2.ErrBroken, device.Faulty, "broken-pictures"},
-		{v4l2.ErrStalled, device.Faulty, "stream-failed"},
-		{ErrSilent, device.Faulty, "no-pictures"},
-		{os.ErrPermission, device.Faulty, "no-permission"},
-	} {
-		if errors.Is(err, x.err) {
-			return device.Health{State: x.state, Reason: x.reason}
-		}
-	}
-	return device.Health{State: device.Faulty, Reason: "failed"}
-}
+// Counters tell how the camera has fared since the agent began.
+func (c *instrument) Counters() map[string]uint64 { return c.tally.all() }

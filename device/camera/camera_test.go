@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,113 +15,11 @@ import (
 	"telecart/device/camera/scene"
 	"telecart/device/camera/v4l2"
 	"telecart/device/conformance"
+	"telecart/device/hotplug"
 	"telecart/device/kit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
-
-// outlet keeps what was said of health.
-type outlet struct {
-	mu   sync.Mutex
-	said []device.Health
-	news chan device.Health
-}
-
-func newOutlet() *outlet { return &outlet{news: make(chan device.Health, 100)} }
-
-func (o *outlet) Observe(x device.Observation) {
-	h, ok := x.(device.Health)
-	if !ok {
-		return
-	}
-	o.mu.Lock()
-	o.said = append(o.said, h)
-	o.mu.Unlock()
-	o.news <- h
-}
-
-func (o *outlet) until(t *testing.T, want device.Health) {
-	t.Helper()
-	for h := range o.news {
-		if h == want {
-			return
-		}
-		if h.State == device.Faulty || h.State == device.Absent {
-			t.Fatalf("health is %v, want %v", h, want)
-		}
-	}
-}
-
-// bench is a lens whose pictures and end are in the test's hands.
-type bench struct {
-	on, off chan struct{} // streaming began, ended
-	frames  chan device.Frame
-	fail    chan error // ends the stream
-	mu      sync.Mutex
-	dead    error // what alive says
-	closed  bool
-	list    []device.Axis
-	values  []map[string]int
-	halted  int
-}
-
-func newBench() *bench {
-	return &bench{on: make(chan struct{}, 10), off: make(chan struct{}, 10), frames: make(chan device.Frame), fail: make(chan error),
-		list: []device.Axis{{Name: "pan", Min: -36000, Max: 36000, Step: 3600}, {Name: "focus-auto", Max: 1, Step: 1}}}
-}
-
-func (b *bench) stream(ctx context.Context, put func(device.Frame)) error {
-	b.on <- struct{}{}
-	defer func() { b.off <- struct{}{} }()
-	for {
-		select {
-		case f := <-b.frames:
-			put(f)
-		case err := <-b.fail:
-			return err
-		case <-ctx.Done():
-			return nil
-		}
-	}
-}
-
-func (b *bench) alive(context.Context) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.dead
-}
-
-func (b *bench) Close() error                                { b.closed = true; return nil }
-func (b *bench) axes(context.Context) ([]device.Axis, error) { return b.list, b.dead }
-func (b *bench) set(_ context.Context, v map[string]int) error {
-	b.values = append(b.values, v)
-	return b.dead
-}
-func (b *bench) halt(context.Context) error { b.halted++; return b.dead }
-
-// rig runs an instrument on a bench until the test ends.
-type rig struct {
-	*instrument
-	*bench
-	clock *kit.Manual
-	out   *outlet
-	ended chan error
-	stop  context.CancelFunc
-}
-
-func start(t *testing.T) *rig {
-	t.Helper()
-	r := &rig{bench: newBench(), clock: kit.NewManual(noon), out: newOutlet(), ended: make(chan error, 1)}
-	r.instrument = newInstrument(r.clock, r.out, func(context.Context) (source, error) { return r.bench, nil })
-	ctx, stop := context.WithCancel(t.Context())
-	r.stop = stop
-	go func() { r.ended <- r.Run(ctx); close(r.ended) }()
-	t.Cleanup(func() { stop(); <-r.ended })
-	r.out.until(t, device.Health{State: device.Live})
-	return r
-}
 
 func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Case{Name: "twin", Start: func(out device.Outlet) (conformance.Rig, error) {
@@ -133,10 +31,36 @@ func TestConformance(t *testing.T) {
 	conformance.Run(t, conformance.Case{Name: "lens", Start: func(out device.Outlet) (conformance.Rig, error) {
 		clock, b := kit.NewManual(noon), newBench()
 		return conformance.Rig{
-			Instrument: newInstrument(clock, out, func(context.Context) (source, error) { return b, nil }),
+			Instrument: onBench(clock, out, b),
 			Clock:      clock, Step: glance,
 			Unplug: func() { b.mu.Lock(); b.dead = v4l2.ErrUnplugged; b.mu.Unlock() },
 		}, nil
+	}})
+	conformance.Run(t, conformance.Case{Name: "node", Start: func(out device.Outlet) (conformance.Rig, error) {
+		clock, p := kit.NewManual(noon), newPlugs(t)
+		p.plug(0, "1-1", 0, 0, "AAA", jpegCamera("A"))
+		p.plug(2, "1-1", 0, 2, "AAA", coderNode("A"))
+		c, err := driver(p.machine()).New(device.Settings{Name: "room", Driver: "camera", Port: "usb:AAA", Clock: clock}, out)
+		return conformance.Rig{Instrument: c, Clock: clock, Step: glance, Unplug: func() { p.unplug(0) }}, err
+	}})
+	// A camera's button is an input like any other.
+	conformance.Run(t, conformance.Case{Name: "button", Act: device.Shutter, Start: func(out device.Outlet) (conformance.Rig, error) {
+		clock, b := kit.NewManual(noon), newBench()
+		c := onBench(clock, out, b)
+		var v device.View
+		return conformance.Rig{Instrument: c, Clock: clock, Step: glance, Trigger: func(ctx context.Context) error {
+			v = c.Watch()
+			<-b.listening
+			b.press <- struct{}{}
+			for c.Counters()[presses] == 0 {
+				runtime.Gosched()
+			}
+			return nil
+		}, Close: func() {
+			if v != nil {
+				v.Close()
+			}
+		}}, nil
 	}})
 }
 
@@ -208,7 +132,7 @@ func TestTwin(t *testing.T) {
 
 func TestTwinFallsBehind(t *testing.T) {
 	clock := kit.NewManual(noon)
-	tw := &twin{clock: clock, stamp: kit.NewStamper(clock, nil), options: options{320, 240, 10, "room"}}
+	tw := newTwin(clock, kit.NewStamper(clock, nil), options{width: 320, height: 240, fps: 10, scene: "room"})
 	src, err := tw.open(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -353,12 +277,15 @@ func TestFailures(t *testing.T) {
 
 func TestNotThere(t *testing.T) {
 	for err, want := range map[error]device.Health{
-		v4l2.ErrUnplugged: {State: device.Absent, Reason: "unplugged"},
-		v4l2.ErrNotCamera: {State: device.Faulty, Reason: "not-a-camera"},
-		fs.ErrPermission:  {State: device.Faulty, Reason: "no-permission"},
+		v4l2.ErrUnplugged:    {State: device.Absent, Reason: "unplugged"},
+		hotplug.ErrAbsent:    {State: device.Absent, Reason: "unplugged"},
+		hotplug.ErrAmbiguous: {State: device.Faulty, Reason: "same-serial"},
+		v4l2.ErrNotCamera:    {State: device.Faulty, Reason: "not-a-camera"},
+		fs.ErrPermission:     {State: device.Faulty, Reason: "no-permission"},
 	} {
 		out := newOutlet()
-		c := newInstrument(kit.NewManual(noon), out, func(context.Context) (source, error) { return nil, err })
+		c := onBench(kit.NewManual(noon), out, nil)
+		c.open = func(context.Context) (source, error) { return nil, err }
 		if got := c.Run(t.Context()); !errors.Is(got, err) || out.said[len(out.said)-1] != want {
 			t.Errorf("%v: Run returned %v, health %v", err, got, out.said)
 		}
@@ -368,7 +295,7 @@ func TestNotThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Run(t.Context()); !errors.Is(err, v4l2.ErrUnplugged) || out.said[len(out.said)-1].Reason != "unplugged" {
+	if err := c.Run(t.Context()); !errors.Is(err, hotplug.ErrAbsent) || out.said[len(out.said)-1].Reason != "unplugged" {
 		t.Errorf("real port: %v, %v", err, out.said)
 	}
 }
@@ -398,12 +325,17 @@ func TestSettings(t *testing.T) {
 		options map[string]string
 		want    string
 	}{
-		{"twin", map[string]string{"widht": "640"}, "there are: fps, height, width, name"},
+		{"twin", map[string]string{"widht": "640"}, "there are: fps, height, width, h264, name, still"},
 		{"twin", map[string]string{"fps": "fast"}, "a number from 1 to 120"},
 		{"twin", map[string]string{"width": "1"}, "a number from 128 to 4096"},
 		{"twin", map[string]string{"name": "attic"}, "dermatoscope"},
-		{"video0", nil, "/dev/videoN, usb:SERIAL or twin"},
-		{"usb:", nil, "/dev/videoN, usb:SERIAL or twin"},
+		{"twin", map[string]string{"still": "huge"}, `one of ["sensor" "stream"]`},
+		{"twin", map[string]string{"h264": "maybe"}, `one of ["on" "off"]`},
+		{"video0", nil, "/dev/videoN, usb:SERIAL, usb-port:1-1.2 or twin"},
+		{"usb:", nil, "/dev/videoN, usb:SERIAL, usb-port:1-1.2 or twin"},
+		{"usb-port:left", nil, "/dev/videoN, usb:SERIAL, usb-port:1-1.2 or twin"},
+		{"/etc/passwd", nil, "/dev/videoN, usb:SERIAL, usb-port:1-1.2 or twin"},
+		{"hw:1,0", nil, "/dev/videoN, usb:SERIAL, usb-port:1-1.2 or twin"},
 	} {
 		_, err := Driver().New(device.Settings{Port: x.port, Options: x.options}, newOutlet())
 		if err == nil || !strings.HasPrefix(err.Error(), "camera: ") || !strings.Contains(err.Error(), x.want) {

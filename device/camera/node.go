@@ -5,281 +5,234 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
+	"strings"
 
 	"telecart/device"
 	"telecart/device/camera/v4l2"
+	"telecart/device/evdev"
+	"telecart/device/hotplug"
 	"telecart/device/kit"
 )
 
-// node is a lens behind a V4L2 node. Its controls are open all the time; the stream only while it is watched.
+// machine is where cameras are plugged in. Tests have one without a kernel.
+type machine struct {
+	nodes  func(port string) ([]device.Node, error) // of the camera at a port, the named or first one first
+	look   func(path string) (v4l2.Offer, error)
+	start  func(path string, w v4l2.Wish) (strand, error)
+	panel  func(path string) (panel, error)
+	button func(sys string) string // the path of the camera's own button, "" if it has none
+	press  func(ctx context.Context, path string, key uint16, pressed func()) error
+}
+
+// strand is an open stream.
+type strand interface {
+	Next(ctx context.Context) (v4l2.Frame, error)
+	Counters() v4l2.Counters
+	terms() (v4l2.Info, v4l2.Mode)
+	Close() error
+}
+
+// panel is a camera's settings, held open as long as the camera is used.
+type panel interface {
+	controls
+	List(ctx context.Context) ([]v4l2.Control, error)
+	Alive(ctx context.Context) error
+	info() v4l2.Info
+	Close() error
+}
+
+type kernelStrand struct{ *v4l2.Stream }
+
+func (s kernelStrand) terms() (v4l2.Info, v4l2.Mode) { return s.Info, s.Mode }
+
+type kernelPanel struct{ *v4l2.Controls }
+
+func (p kernelPanel) info() v4l2.Info { return p.Info }
+
+// thisMachine is the real one.
+func thisMachine() machine {
+	return machine{
+		nodes: func(port string) ([]device.Node, error) { return nodesAt(hotplug.Machine{}, port) },
+		look:  v4l2.Look,
+		start: func(path string, w v4l2.Wish) (strand, error) {
+			s, err := v4l2.Start(path, w)
+			return kernelStrand{s}, err
+		},
+		panel: func(path string) (panel, error) {
+			c, err := v4l2.OpenControls(path)
+			return kernelPanel{c}, err
+		},
+		button: evdev.CameraButton,
+		press:  evdev.Presses,
+	}
+}
+
+func nodesAt(m hotplug.Machine, port string) ([]device.Node, error) {
+	first, err := m.Find(class, port)
+	if err != nil {
+		return nil, err
+	}
+	nodes, err := m.All(class, port)
+	if err != nil {
+		return nil, err
+	}
+	nodes = slices.DeleteFunc(nodes, func(n device.Node) bool { return n == first })
+	return append([]device.Node{first}, nodes...), nil
+}
+
+// class of a camera's nodes in sysfs.
+const class = "video4linux"
+
+// node is a lens behind V4L2 nodes: one for pictures, and for a camera with an encoder perhaps another for its coded
+// stream. Their controls are open all the time, so that no other camera gets their numbers (see v4l2); streams only while
+// they are watched.
 type node struct {
-	path string
+	machine
 	options
+	clock kit.Clock
 	stamp *kit.Stamper
-	base  uint64 // added to the driver's sequence, which starts at 0 with each stream; used by stream alone
-	own   *v4l2.Controls
+	*tally
+	at    device.Node // the pictures'
+	own   panel
+	large bool // the stream is as large as a picture can be
+	base  uint64
 	knobs
+
+	how     coding
+	coded   panel  // of the coded stream: own, if it is on the same node; nil if there is none
+	codedAt string // its node's path
+	keys    bool   // it can be asked for key frames
+	unbase  uint64
+	splicer splicer
 }
 
-// controls is what steering needs of a camera's settings.
-type controls interface {
-	Query(ctx context.Context, id uint32) (v4l2.Control, error)
-	Get(ctx context.Context, ids ...uint32) ([]v4l2.Value, error)
-	Set(ctx context.Context, values ...v4l2.Value) error
-}
-
-func openNode(ctx context.Context, port string, o options, stamp *kit.Stamper) (source, error) {
-	path, err := v4l2.Find(port)
+// open finds the camera at a port, and what it can do.
+func (m machine) open(ctx context.Context, port string, o options, fit outfit) (_ source, err error) {
+	nodes, err := m.nodes(port)
 	if err != nil {
 		return nil, err
 	}
-	ctl, err := v4l2.OpenControls(path)
+	n := &node{machine: m, options: o, clock: fit.clock, stamp: fit.stamp, tally: fit.tally}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.Close())
+		}
+	}()
+	offers, err := n.pick(nodes, strings.HasPrefix(port, "/"))
 	if err != nil {
 		return nil, err
 	}
-	list, err := ctl.List(ctx)
-	if err != nil {
-		return nil, errors.Join(err, ctl.Close())
+	if n.own, err = m.panel(n.at.Path); err != nil {
+		return nil, err
 	}
-	return &node{path: path, options: o, stamp: stamp, own: ctl, knobs: newKnobs(ctl, list)}, nil
+	list, err := n.own.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n.knobs = newKnobs(n.own, list)
+	if err := n.findEncoder(ctx, nodes, offers); err != nil {
+		return nil, err
+	}
+	return n, n.stillThere(port)
 }
 
-func (n *node) alive(ctx context.Context) error { return n.own.Alive(ctx) }
-func (n *node) Close() error                    { return n.own.Close() }
+// pick looks at a camera's nodes and chooses the one for pictures: that which the port names, or else the first that
+// offers any.
+func (n *node) pick(nodes []device.Node, named bool) (map[string]v4l2.Offer, error) {
+	offers := map[string]v4l2.Offer{}
+	var why error // there is none
+	for i, at := range nodes {
+		o, err := n.look(at.Path)
+		if err == nil {
+			offers[at.Path] = o
+			if n.at.Path == "" && (i == 0 || !named) {
+				err = n.usePictures(at, o)
+			}
+		}
+		if why == nil {
+			why = err
+		}
+	}
+	if n.at.Path == "" {
+		return nil, why
+	}
+	return offers, nil
+}
 
-func (n *node) stream(ctx context.Context, put func(device.Frame)) error {
-	s, err := v4l2.Open(n.path, n.width, n.height, float64(n.fps))
+func (n *node) usePictures(at device.Node, o v4l2.Offer) error {
+	now, err := o.Fit(n.wish(streamSize))
 	if err != nil {
 		return err
 	}
-	format := device.MJPEG
-	if s.Mode.Format == v4l2.YUYV {
-		format = device.YUYV
+	most, err := o.Fit(n.wish(sensorSize))
+	n.at, n.large = at, now == most
+	return err
+}
+
+// wish is for pictures, JPEG if there are any.
+func (n *node) wish(size resolution) v4l2.Wish {
+	if size == sensorSize {
+		return v4l2.Pictures(0, 0, float64(n.fps))
 	}
-	base := n.base
-	for {
-		f, err := s.Next(ctx)
+	return v4l2.Pictures(n.width, n.height, float64(n.fps))
+}
+
+// findEncoder looks for a coded stream: on another node it costs nothing; on the pictures' own it must be wished for.
+func (n *node) findEncoder(ctx context.Context, nodes []device.Node, offers map[string]v4l2.Offer) error {
+	has := func(path string) bool { return slices.Contains(offers[path].Formats, v4l2.H264) }
+	if n.h264 == "off" {
+		return nil
+	}
+	for _, at := range nodes {
+		if at.Path == n.at.Path || !has(at.Path) {
+			continue
+		}
+		p, err := n.panel(at.Path)
 		if err != nil {
-			err = errors.Join(err, s.Close())
-			if ctx.Err() != nil {
-				return nil
-			}
 			return err
 		}
-		seq := base + uint64(f.Sequence)
-		n.base = seq + 1
-		put(device.Frame{Format: format, Data: f.Data, Width: s.Mode.Width, Height: s.Mode.Height, Seq: seq, At: earlier(n.stamp.Now(), f.Age)})
+		n.how, n.coded, n.codedAt = beside, p, at.Path
+		break
 	}
+	if n.how == never && n.h264 == "on" && has(n.at.Path) {
+		n.how, n.coded, n.codedAt = instead, n.own, n.at.Path
+	}
+	if n.how == never {
+		return nil
+	}
+	list, err := n.coded.List(ctx)
+	n.keys = slices.ContainsFunc(list, func(c v4l2.Control) bool {
+		return c.ID == v4l2.ForceKeyFrame && !c.Is(v4l2.FlagReadOnly)
+	})
+	return err
 }
 
-func earlier(s kit.Stamp, age time.Duration) kit.Stamp {
-	s.Wall = s.Wall.Add(-age)
-	s.Mono -= int64(age)
-	return s
+// stillThere makes sure that what was opened is what the port means: meanwhile it may have been plugged in again, and
+// another have got its number.
+func (n *node) stillThere(port string) error {
+	nodes, err := n.nodes(port)
+	if err != nil {
+		return err
+	}
+	if !slices.Contains(nodes, n.at) {
+		return fmt.Errorf("%w: %s at %s changed while it was opened", v4l2.ErrUnplugged, n.at.Path, port)
+	}
+	return nil
 }
 
-// knob is an axis and the control behind it.
-type knob struct {
-	name, unit string
-	id         uint32
-	v4l2.Control
-	auto, manual int // of exposure-auto: the menu's values that 1 and 0 mean
-}
+func (n *node) alive(ctx context.Context) error { return n.own.Alive(ctx) }
 
-// knobs steer by controls.
-type knobs struct {
-	ctl  controls
-	list []knob
-	stop []v4l2.Value // speed controls, which 0 stops
-}
-
-// newKnobs takes the axes from the controls that a camera has.
-func newKnobs(ctl controls, have []v4l2.Control) knobs {
-	k := knobs{ctl: ctl}
-	for _, b := range []knob{
-		{name: "pan", unit: "arcsec", id: v4l2.Pan},
-		{name: "tilt", unit: "arcsec", id: v4l2.Tilt},
-		{name: "zoom", unit: "1", id: v4l2.Zoom},
-		{name: "focus", unit: "1", id: v4l2.Focus},
-		{name: "exposure", unit: "100us", id: v4l2.Exposure},
-		{name: "focus-auto", unit: "1", id: v4l2.FocusAuto},
-		{name: "exposure-auto", unit: "1", id: v4l2.ExposureAuto},
-	} {
-		i := slices.IndexFunc(have, func(c v4l2.Control) bool {
-			return c.ID == b.id && !c.Is(v4l2.FlagReadOnly) && !c.Is(v4l2.FlagWriteOnly)
-		})
-		if i < 0 {
-			continue
-		}
-		b.Control = have[i]
-		if b.id == v4l2.ExposureAuto && !b.modes() {
-			continue
-		}
-		k.list = append(k.list, b)
+func (n *node) Close() error {
+	var errs []error
+	if n.how == beside {
+		errs = append(errs, n.coded.Close())
 	}
-	for _, c := range have {
-		// Only 0 is ever written to these: their stated minimum and default can't be trusted.
-		if (c.ID == v4l2.PanSpeed || c.ID == v4l2.TiltSpeed || c.ID == v4l2.ZoomContinuous) && !c.Is(v4l2.FlagReadOnly) {
-			k.stop = append(k.stop, v4l2.Value{ID: c.ID})
-		}
-	}
-	return k
-}
-
-// modes finds what automatic and manual are called in this camera's menu; not every camera has every mode.
-func (b *knob) modes() bool {
-	pick := func(order ...int) (int, bool) {
-		for _, v := range order {
-			if slices.ContainsFunc(b.Menu, func(m v4l2.Item) bool { return m.Value == v }) {
-				return v, true
-			}
-		}
-		return 0, false
-	}
-	var auto, manual bool
-	b.auto, auto = pick(v4l2.ExposureAperturePriority, v4l2.ExposureFullAuto)
-	b.manual, manual = pick(v4l2.ExposureManual, v4l2.ExposureShutterPriority)
-	return auto && manual
-}
-
-// axis is the knob as the seam sees it.
-func (b knob) axis(value int) device.Axis {
-	a := device.Axis{Name: b.name, Unit: b.unit, Min: b.Min, Max: b.Max, Step: max(1, b.Step), Default: b.Default, Value: value}
-	if b.id == v4l2.ExposureAuto {
-		is := func(v int) int {
-			if v == v4l2.ExposureManual || v == v4l2.ExposureShutterPriority {
-				return 0
-			}
-			return 1
-		}
-		a.Min, a.Max, a.Step, a.Default, a.Value = 0, 1, 1, is(b.Default), is(value)
-	}
-	return a
-}
-
-func (k knobs) axes(ctx context.Context) ([]device.Axis, error) {
-	axes := make([]device.Axis, 0, len(k.list))
-	for _, b := range k.list {
-		// One at a time: a camera that can't say where its focus is can still be zoomed.
-		v, err := k.ctl.Get(ctx, b.id)
-		if errors.Is(err, v4l2.ErrUnplugged) || ctx.Err() != nil {
-			return nil, err
-		}
-		value := b.Default
-		if err == nil {
-			value = v[0].Value
-		}
-		a := b.axis(value)
-		if q, err := k.ctl.Query(ctx, b.id); err == nil {
-			a.Locked = q.Is(v4l2.FlagInactive) || q.Is(v4l2.FlagGrabbed)
-		}
-		axes = append(axes, a)
-	}
-	for i, a := range axes { // older kernels never say inactive
-		for _, b := range axes {
-			if b.Name == a.Name+"-auto" && b.Value == 1 {
-				axes[i].Locked = true
-			}
-		}
-	}
-	return axes, nil
-}
-
-func (k knobs) knob(name string) (knob, bool) {
-	i := slices.IndexFunc(k.list, func(b knob) bool { return b.name == name })
-	if i < 0 {
-		return knob{}, false
-	}
-	return k.list[i], true
-}
-
-func (k knobs) set(ctx context.Context, values map[string]int) error {
-	for _, name := range []string{"focus-auto", "exposure-auto"} {
-		v, ok := values[name]
-		b, has := k.knob(name)
-		if !ok || !has {
-			continue
-		}
-		if b.id == v4l2.ExposureAuto {
-			v = map[int]int{0: b.manual, 1: b.auto}[v]
-		}
-		if err := k.ctl.Set(ctx, v4l2.Value{ID: b.id, Value: v}); err != nil {
-			return fmt.Errorf("camera: set %s: %w", name, err)
-		}
-	}
-	var errs []error // one axis that won't move doesn't hold up the others
-	errs = append(errs, k.panTilt(ctx, values))
-	for _, name := range []string{"zoom", "focus", "exposure"} {
-		v, ok := values[name]
-		b, has := k.knob(name)
-		if !ok || !has {
-			continue
-		}
-		q, err := k.ctl.Query(ctx, b.id) // read again: it may just have become active
-		if err == nil && q.Is(v4l2.FlagInactive) {
-			errs = append(errs, locked(name))
-			continue
-		}
-		errs = append(errs, named(name, k.ctl.Set(ctx, v4l2.Value{ID: b.id, Value: v})))
+	if n.own != nil {
+		errs = append(errs, n.own.Close())
 	}
 	return errors.Join(errs...)
 }
 
-// panTilt sets both in one call if one is wanted: they are one control of the camera's.
-func (k knobs) panTilt(ctx context.Context, values map[string]int) error {
-	var set []v4l2.Value
-	wanted := false
-	for _, name := range []string{"pan", "tilt"} {
-		b, has := k.knob(name)
-		if !has {
-			continue
-		}
-		v, ok := values[name]
-		if wanted = wanted || ok; ok {
-			set = append(set, v4l2.Value{ID: b.id, Value: v})
-			continue
-		}
-		now, err := k.ctl.Get(ctx, b.id)
-		if err != nil {
-			return named(name, err)
-		}
-		set = append(set, now[0])
-	}
-	if !wanted {
-		return nil
-	}
-	return named("pan and tilt", k.ctl.Set(ctx, set...))
-}
-
-func named(axis string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, v4l2.ErrInactive):
-		return locked(axis)
-	}
-	return fmt.Errorf("camera: set %s: %w", axis, err)
-}
-
-// halt makes the place that has been reached the place to be.
-func (k knobs) halt(ctx context.Context) error {
-	var errs []error
-	for _, v := range k.stop {
-		errs = append(errs, named("speed", k.ctl.Set(ctx, v)))
-	}
-	present := map[string]int{}
-	for _, name := range []string{"pan", "tilt", "zoom"} {
-		b, has := k.knob(name)
-		if !has {
-			continue
-		}
-		v, err := k.ctl.Get(ctx, b.id)
-		if err != nil {
-			errs = append(errs, named(name, err))
-			continue
-		}
-		present[name] = b.Fit(v[0].Value)
-	}
-	return errors.Join(append(errs, k.set(ctx, present))...)
+func (n *node) about() device.About {
+	return device.About{Model: n.own.info().Card, Serial: n.at.Serial}
 }

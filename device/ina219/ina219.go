@@ -151,15 +151,20 @@ func sample(c chip) (bus uint16, shunt int16, err error) {
 	return bus, int16(raw), err
 }
 
+// decode gives millivolts and milliamperes; ok is false when the shunt's amplifier is at its end. I = U/R: 10 uV over thousandths
+// of an ohm is 10 mA.
+func decode(bus uint16, shunt int16, mohm int64) (mv, ma int64, ok bool) {
+	return int64(bus>>3) * 4, int64(shunt) * 10 / mohm, shunt < full && shunt > -full
+}
+
 func (m *monitor) report(bus uint16, shunt int16) {
-	mv := int64(bus>>3) * 4
+	mv, ma, ok := decode(bus, shunt, m.shunt)
 	h := device.Health{State: device.Live}
 	base := device.Reading{Instrument: m.id, At: m.stamp.Now(), Period: device.Duration(period)}
 	volts, amps := base, base
 	volts.Quantity, volts.Unit, volts.Value = voltage, "V", device.Decimal{Coef: mv, Exp: -3}
-	// I = U/R: 10 uV over thousandths of an ohm, in mA.
-	amps.Quantity, amps.Unit, amps.Value = current, "A", device.Decimal{Coef: int64(shunt) * 10 / m.shunt, Exp: -3}
-	if shunt >= full || shunt <= -full {
+	amps.Quantity, amps.Unit, amps.Value = current, "A", device.Decimal{Coef: ma, Exp: -3}
+	if !ok {
 		amps.Value, amps.Absent = device.Decimal{}, OverRange
 	}
 	if mv < m.low {

@@ -91,3 +91,13 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
+
+func FuzzDecode(f *testing.F) {
+	f.Add(uint16(19000/4<<3|2), int16(12500), uint16(100)) // 19 V, 1.25 A
+	f.Fuzz(func(t *testing.T, bus uint16, shunt int16, mohm uint16) {
+		mv, ma, ok := decode(bus, shunt, max(1, int64(mohm)))
+		if mv < 0 || mv > 32764 || ok && (ma > 320_000 || ma < -320_000 || ma > 0 != (ma != 0 && shunt > 0)) {
+			t.Fatalf("%d mV, %d mA", mv, ma)
+		}
+	})
+}

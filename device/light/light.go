@@ -61,6 +61,9 @@ func open(s device.Settings, out device.Outlet) (device.Instrument, error) {
 		}
 		*to = n
 	}
+	if s.Address != 0 || s.Mux != "" {
+		return nil, fmt.Errorf("light: address %d, mux %q: a PWM chip has none; remove them", s.Address, s.Mux)
+	}
 	l := &light{clock: s.Clock, out: out}
 	switch {
 	case s.Twin():

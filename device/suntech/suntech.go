@@ -54,8 +54,8 @@ func open(s device.Settings, out device.Outlet) (device.Instrument, error) {
 	for name := range s.Options {
 		return nil, fmt.Errorf("suntech: unknown option %q: there are none", name)
 	}
-	if s.Address != 0 {
-		return nil, fmt.Errorf("suntech: address %d: a serial port has none; remove it", s.Address)
+	if s.Address != 0 || s.Mux != "" {
+		return nil, fmt.Errorf("suntech: address %d, mux %q: a serial port has none; remove them", s.Address, s.Mux)
 	}
 	if !s.Twin() {
 		if err := hotplug.CheckPort(s.Port); err != nil {

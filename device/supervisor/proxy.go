@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,6 +42,33 @@ func (c camera) Watch() device.View {
 		}
 		return cam.Watch(), true
 	}}
+}
+
+type coded struct{ u *unit }
+
+// WatchCoded asks now whether there is a coded picture. The view moves on to the next generation, if that one has it too.
+func (c coded) WatchCoded() (device.View, error) {
+	var refused error // guarded by the place's lock
+	p := &place[device.Frame]{u: c.u, take: func(i device.Instrument) (seat[device.Frame], bool) {
+		cam, ok := i.(device.Coded)
+		if !ok {
+			return nil, false
+		}
+		v, err := cam.WatchCoded()
+		refused = err
+		return v, err == nil
+	}}
+	if _, _, err := p.attach(context.Background()); err != nil {
+		p.Close()
+		return nil, cmp.Or(refused, err)
+	}
+	return p, nil
+}
+
+// KeyFrame asks for a key frame, of a camera that can be asked.
+func (c coded) KeyFrame(ctx context.Context) error {
+	type keyed interface{ KeyFrame(context.Context) error }
+	return with(ctx, c.u, func(ctx context.Context, inner keyed) error { return inner.KeyFrame(ctx) })
 }
 
 type microphone struct{ u *unit }

@@ -262,6 +262,12 @@ func (s *Supervisor) Camera(name string) (device.Camera, bool) {
 	return camera{u}, ok
 }
 
+// Coded finds a camera that may have an encoder of its own.
+func (s *Supervisor) Coded(name string) (device.Coded, bool) {
+	u, ok := able[device.Coded](s, name)
+	return coded{u}, ok
+}
+
 // Shooter finds a camera that can take a still at its sensor's resolution.
 func (s *Supervisor) Shooter(name string) (device.Shooter, bool) {
 	u, ok := able[device.Shooter](s, name)

@@ -1,9 +1,18 @@
 package live
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"fmt"
 	"image"
+	"image/jpeg"
+	"io"
+	"net"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -14,6 +23,7 @@ import (
 	"github.com/pion/rtp"
 
 	"telecart/device"
+	"telecart/uplink/live/turbojpeg"
 )
 
 // cpu is the processor time that this process has used.
@@ -126,9 +136,148 @@ func BenchmarkLive(b *testing.B) {
 	}
 }
 
+// BenchmarkPassThrough sends 15 s of what a camera's own encoder made (the same scene, 720p, 30 frames/s, 2 Mb/s). The room
+// and a viewer are in another process: this one does what the cart does for one stream, from the camera's access unit to the
+// socket.
+//
+//	live_cpu_passthrough      processor seconds for one second of video, on the cart; the median of five parts
+//	live_passthrough_vs_udp   the same, against a bare socket's for as many packets, which is the kernel's part
+func BenchmarkPassThrough(b *testing.B) {
+	const fps, w, hgt, bps, windows, window = 30, 1280, 720, 2_000_000, 5, 3 * time.Second
+	cam := newCoder(coded(b, Options{Bitrate: bps, Width: w, Height: hgt, FrameRate: fps}, scene(w, hgt, 30), 3*fps), fps)
+	url, seen := roomElsewhere(b)
+	for range b.N {
+		sent := make(chan Stats, 1000)
+		ctx, cancel := context.WithCancel(b.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := Publish(ctx, Options{Endpoint: url + "/v1/whip/otoscope", Token: "good", Camera: cam, Coded: cam, Decode: decode,
+				Stats: func(s Stats) { sent <- s }}); err != nil {
+				b.Error(err)
+			}
+		})
+		want(b, "the viewer's picture", seen)
+		for len(sent) > 0 {
+			<-sent
+		}
+		var shares []float64
+		bytes := 0
+		for range windows {
+			u, t0 := cpu(b), time.Now()
+			for time.Since(t0) < window {
+				s := <-sent
+				if bytes += s.Bytes; s.Encode > 0 || s.Missed > 0 {
+					b.Fatalf("%+v", s)
+				}
+			}
+			shares = append(shares, (cpu(b)-u).Seconds()/time.Since(t0).Seconds())
+		}
+		cancel()
+		wg.Wait()
+		slices.Sort(shares)
+		b.Logf("%.0f kbit/s, shares of a core %.4f", float64(bytes)*8/1000/(windows*window).Seconds(), shares)
+		b.ReportMetric(shares[windows/2], "live_cpu_passthrough")
+		b.ReportMetric(shares[windows/2]/bareUDP(b, cam.units, fps, window), "live_passthrough_vs_udp")
+	}
+}
+
+// bareUDP is the processor's share of as many packets of that size, at the same pace, through a socket and nothing else.
+func bareUDP(b *testing.B, units []device.Frame, fps int, window time.Duration) float64 {
+	to, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer to.Close()
+	from, err := net.DialUDP("udp", nil, to.LocalAddr().(*net.UDPAddr))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer from.Close()
+	buf := make([]byte, mtu+40) // with headers and SRTP's tag
+	u, t0 := cpu(b), time.Now()
+	for i := 0; time.Since(t0) < window; i++ {
+		time.Sleep(time.Until(t0.Add(time.Duration(i) * time.Second / time.Duration(fps))))
+		for n := len(units[i%len(units)].Data); n > 0; n -= mtu {
+			if _, err := from.Write(buf[:min(n, mtu)+40]); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	return (cpu(b) - u).Seconds() / time.Since(t0).Seconds()
+}
+
+// elsewhere tells a process of this program that it is the room and a viewer, for another.
+const elsewhere = "TELECART_LIVE_ROOM"
+
+// roomElsewhere starts that process, and gives the room's address and word of the viewer's first picture.
+func roomElsewhere(b *testing.B) (url string, seen <-chan string) {
+	cmd := exec.Command(os.Args[0], "-test.run=^TestRoomElsewhere$", "-test.v")
+	cmd.Env = append(os.Environ(), elsewhere+"=1")
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	words := make(chan string, 10)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if _, word, ok := strings.Cut(lines.Text(), elsewhere+" "); ok {
+				words <- word
+			}
+		}
+	}()
+	b.Cleanup(func() {
+		in.Close()
+		<-done
+		if err := cmd.Wait(); err != nil {
+			b.Error("the other process:", err)
+		}
+	})
+	return want(b, "the room", words), words
+}
+
+// TestRoomElsewhere is the other process of BenchmarkPassThrough; it ends with its standard input.
+func TestRoomElsewhere(t *testing.T) {
+	if os.Getenv(elsewhere) == "" {
+		t.Skip("only for BenchmarkPassThrough")
+	}
+	h := newHall(t)
+	var once sync.Once
+	h.watch(t, func(Frame) { once.Do(func() { fmt.Println(elsewhere, "seen") }) })
+	fmt.Println(elsewhere, h.url)
+	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
+		t.Error(err)
+	}
+}
+
+// coded is n pictures as openh264 makes them, at their pace.
+func coded(b *testing.B, o Options, pics []*image.YCbCr, n int) (units [][]byte) {
+	eachUnit(b, o, pics, n, func(au []byte) {
+		if len(au) > 0 {
+			units = append(units, slices.Clone(au))
+		}
+	})
+	return units
+}
+
 // encoderAlone is the processor time of the same encoder for n of the same pictures, at the same pace: its rate control
 // looks at the clock.
 func encoderAlone(b *testing.B, o Options, pics []*image.YCbCr, n int) time.Duration {
+	u := cpu(b)
+	eachUnit(b, o, pics, n, func([]byte) {})
+	return cpu(b) - u
+}
+
+func eachUnit(b *testing.B, o Options, pics []*image.YCbCr, n int, take func(au []byte)) {
 	enc, err := newBuilder(o)
 	if err != nil {
 		b.Fatal(err)
@@ -144,13 +293,77 @@ func encoderAlone(b *testing.B, o Options, pics []*image.YCbCr, n int) time.Dura
 		b.Fatal(err)
 	}
 	defer r.Close()
-	u := cpu(b)
 	for range n {
-		_, release, err := r.Read()
+		au, release, err := r.Read()
 		if err != nil {
 			b.Fatal(err)
 		}
+		take(au)
 		release()
 	}
-	return cpu(b) - u
+}
+
+// BenchmarkMJPEG makes what is sent, 720p in 4:2:0, of a camera's 1080p JPEG: with ours, and with the standard library's decoder and
+// as simple a scaler in Go, in turn.
+//
+//	mjpeg_vs_std   time of the standard library's way, over ours
+//	mjpeg_ms       of ours for one picture
+func BenchmarkMJPEG(b *testing.B) {
+	const rounds = 15
+	most := image.Pt(1280, 720)
+	var file bytes.Buffer
+	if err := jpeg.Encode(&file, scene(1920, 1080, 1)[0], &jpeg.Options{Quality: 85}); err != nil {
+		b.Fatal(err)
+	}
+	b.Logf("a JPEG of %d bytes", file.Len())
+	dec, err := turbojpeg.New()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer dec.Close()
+	to := image.NewYCbCr(image.Rectangle{Max: most}, image.YCbCrSubsampleRatio420)
+	for range b.N {
+		var std, ours []time.Duration
+		for range rounds {
+			t0 := time.Now()
+			m, err := jpeg.Decode(bytes.NewReader(file.Bytes()))
+			if err != nil {
+				b.Fatal(err)
+			}
+			shrink(to, m.(*image.YCbCr))
+			t1 := time.Now()
+			n, err := dec.Decode(file.Bytes(), most)
+			if err != nil || n.Rect != to.Rect {
+				b.Fatal(n.Rect, err)
+			}
+			std, ours = append(std, t1.Sub(t0)), append(ours, time.Since(t1))
+		}
+		slices.Sort(std)
+		slices.Sort(ours)
+		b.ReportMetric(float64(std[rounds/2])/float64(ours[rounds/2]), "mjpeg_vs_std")
+		b.ReportMetric(ours[rounds/2].Seconds()*1000, "mjpeg_ms")
+	}
+}
+
+// shrink scales by the nearest two points in each direction.
+func shrink(to, from *image.YCbCr) {
+	plane := func(dst []byte, dw, dh, ds int, src []byte, sw, sh, ss int) {
+		for y := range dh {
+			fy := max(0, (2*y+1)*sh*128/dh-128)
+			a, wy := src[fy>>8*ss:][:sw], fy&255
+			b := src[min(fy>>8+1, sh-1)*ss:][:sw]
+			out := dst[y*ds:][:dw]
+			for x := range out {
+				fx := max(0, (2*x+1)*sw*128/dw-128)
+				i, wx := fx>>8, fx&255
+				j := min(i+1, sw-1)
+				top, bottom := int(a[i])*(256-wx)+int(a[j])*wx, int(b[i])*(256-wx)+int(b[j])*wx
+				out[x] = byte((top*(256-wy) + bottom*wy) >> 16)
+			}
+		}
+	}
+	t, f := to.Rect.Size(), from.Rect.Size()
+	plane(to.Y, t.X, t.Y, to.YStride, from.Y, f.X, f.Y, from.YStride)
+	plane(to.Cb, t.X/2, t.Y/2, to.CStride, from.Cb, f.X/2, f.Y/2, from.CStride)
+	plane(to.Cr, t.X/2, t.Y/2, to.CStride, from.Cr, f.X/2, f.Y/2, from.CStride)
 }

@@ -1,14 +1,16 @@
 // Package live is the cart's live picture: Publish sends one camera to the room by WHIP (RFC 9725), Watch is the viewer
 // that the drill and the tests use (WHEP).
 //
-// Parties: a device.Camera, seen through mediadevices' driver interface so that its tracks and codecs sit on top; the
-// room, or any other WHIP/WHEP engine; the caller, who redials. Keys: a bearer token per stream and action; media is
-// DTLS-SRTP. The token travels only in the Authorization header.
+// Parties: a device.Camera, seen through mediadevices' driver interface so that its tracks and codecs sit on top, or its own
+// encoder (device.Coded), which needs neither; the room, or any other WHIP/WHEP engine; the caller, who redials.
 //
-// Invariants: the latest frame wins; the encoder never works on a backlog. The camera is watched only while the session
-// lives: the lens opens when the path for media stands. A session that fails is over: Publish returns and keeps no state, the caller decides when to redial (the room
-// lets viewers continue where they were). What is sent here is the live picture only; stills and clips are the camera's
-// own bytes and go another way.
+// Keys: a bearer token per stream and action; media is DTLS-SRTP. The token travels only in the Authorization header.
+//
+// Invariants: the latest frame wins; the encoder never works on a backlog. What a camera coded itself is passed on
+// untouched. The camera is watched only while the session lives: the lens opens when the path for media stands. A session
+// that fails is over: Publish returns and keeps no state, the caller decides when to redial (the room lets viewers
+// continue where they were). Colours are those of the camera: its full-range JPEG goes to the encoder in video range.
+// What is sent here is the live picture only; stills and clips are the camera's own bytes and go another way.
 package live
 
 import (
@@ -40,14 +42,18 @@ type Options struct {
 	HTTP     *http.Client // nil: http.DefaultClient
 	ICE      []webrtc.ICEServer
 	Camera   device.Camera
-	// Decode turns the camera's frame into a picture. A *image.YCbCr (4:2:0 best) goes to the encoder as it is; it is
-	// not used any more when the next frame is asked for.
+	// Coded is the same camera's own encoder, if it may have one. Its access units are then sent untouched, in the camera's
+	// size, rate and bit rate, which nothing here can change: not Rate either. Without one, or when it fails, Camera's
+	// pictures are encoded. Optional.
+	Coded device.Coded
+	// Decode turns a frame that isn't a JPEG into a picture, in full range. It is not used any more when the next frame is
+	// asked for. JPEGs are decoded here.
 	Decode    func(device.Frame) (image.Image, error)
 	Bitrate   int     // bits per second; 0: 2,000,000
 	FrameRate float32 // the most frames per second to send; 0: 30
-	// What the camera is set to, for the driver's properties; 0: 1280x720. The encoder follows the first real frame.
+	// The most that is sent; 0: 1280x720, which level 3.1 allows for. Larger pictures are made smaller in proportion.
 	Width, Height int
-	// Rate changes the bit rate while running (bits per second): the ladder's say. Optional.
+	// Rate changes the encoder's bit rate while running (bits per second): the ladder's say. Optional.
 	Rate  <-chan int
 	Stats func(Stats) // called after every frame on the sender's goroutine; must not block. Optional.
 	Clock kit.Clock   // nil: the machine's own
@@ -61,11 +67,11 @@ type Stats struct {
 	Frame    uint64        // the camera's own frame number
 	Captured time.Time     // by the camera's stamp
 	Latency  time.Duration // from capture until the last packet was handed to the network
-	Encode   time.Duration // of which: decoding the camera's format and encoding
+	Encode   time.Duration // of which: decoding the camera's format and encoding; 0 of what is passed through
 	Bytes    int           // of the access unit
 	Key      bool
 	Sent     uint64 // frames sent in this session
-	Missed   uint64 // camera frames that were never encoded: this machine was too slow
+	Missed   uint64 // camera frames that were never sent: this machine, or the camera's cable, was too slow
 	Skipped  uint64 // frames that the encoder left out to keep the bit rate
 }
 
@@ -116,9 +122,9 @@ func Publish(ctx context.Context, o Options) (end error) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := sender{o: o, local: local}
+	s := &sender{o: o, local: local}
 	done := make(chan error, 1)
-	go func() { done <- s.run(ctx, tr.Sender()) }()
+	go func() { done <- s.send(ctx, tr.Sender()) }()
 	select {
 	case err := <-done:
 		return err

@@ -2,7 +2,9 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/pion/mediadevices"
@@ -22,11 +24,50 @@ const mtu = 1180
 // sender moves one camera's picture through encoder and packetizer into a connected session. mediadevices' own Bind
 // would start the camera during negotiation, and its Unbind can wait for ever for a reader that has just ended.
 type sender struct {
-	o     Options
-	local *webrtc.TrackLocalStaticRTP
+	o       Options
+	local   *webrtc.TrackLocalStaticRTP
+	needKey asker
 }
 
-func (s sender) run(ctx context.Context, out *webrtc.RTPSender) error {
+// asker is what is done when a viewer needs a key frame; by default nothing.
+type asker struct {
+	mu  sync.Mutex
+	ask func() // doesn't block
+}
+
+// use sets it. When use returns, what was set before no longer runs.
+func (a *asker) use(ask func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ask = ask
+}
+
+func (a *asker) now() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ask != nil {
+		a.ask()
+	}
+}
+
+// send passes on what the camera coded itself, or encodes its pictures.
+func (s *sender) send(ctx context.Context, out *webrtc.RTPSender) error {
+	go s.readRTCP(out) // ends with the connection
+	if s.o.Coded != nil {
+		view, err := s.o.Coded.WatchCoded()
+		if err == nil {
+			err = s.pass(ctx, view)
+			if !errors.Is(err, errProfile) {
+				return err
+			}
+		}
+		s.o.Log.Info("live: the camera's pictures are encoded here", "because", err)
+	}
+	return s.encode(ctx)
+}
+
+// encode sends the camera's pictures through the encoder.
+func (s *sender) encode(ctx context.Context) error {
 	src, err := newSource(ctx, s.o)
 	if err != nil {
 		return err
@@ -44,7 +85,10 @@ func (s sender) run(ctx context.Context, out *webrtc.RTPSender) error {
 	defer r.Close()
 	s.o.Log.Info("live: publishing", "camera", src.label)
 
-	go readRTCP(out, r.Controller()) // ends with the connection
+	if keys, ok := r.Controller().(codec.KeyFrameController); ok {
+		s.needKey.use(func() { _ = keys.ForceKeyFrame() }) // openh264's sets a flag for the next frame
+		defer s.needKey.use(nil)
+	}
 	st := Stats{}
 	for {
 		select {
@@ -104,8 +148,7 @@ func ending(ctx context.Context, src *source, err error) error {
 }
 
 // readRTCP keeps the reports flowing through the interceptors and passes on that somebody needs a key frame.
-func readRTCP(out *webrtc.RTPSender, ctrl codec.EncoderController) {
-	keys, _ := ctrl.(codec.KeyFrameController)
+func (s *sender) readRTCP(out *webrtc.RTPSender) {
 	for {
 		pkts, _, err := out.ReadRTCP()
 		if err != nil {
@@ -114,9 +157,7 @@ func readRTCP(out *webrtc.RTPSender, ctrl codec.EncoderController) {
 		for _, p := range pkts {
 			switch p.(type) {
 			case *rtcp.PictureLossIndication, *rtcp.FullIntraRequest:
-				if keys != nil {
-					_ = keys.ForceKeyFrame() // openh264's sets a flag for the next frame
-				}
+				s.needKey.now()
 			}
 		}
 	}

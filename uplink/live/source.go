@@ -15,6 +15,7 @@ import (
 	"github.com/pion/mediadevices/pkg/prop"
 
 	"telecart/device"
+	"telecart/uplink/live/turbojpeg"
 )
 
 var errResized = errors.New("live: the camera's picture size changed")
@@ -26,6 +27,7 @@ type adapter struct {
 	stop context.CancelFunc
 
 	// All of it belongs to the one goroutine that encodes.
+	dec    *turbojpeg.Decoder
 	cause  error        // why the picture ended
 	frame  device.Frame // being encoded
 	asked  time.Time    // when decoding of it began
@@ -58,7 +60,7 @@ func (a *adapter) VideoRecord(prop.Media) (video.Reader, error) {
 				continue
 			}
 			a.asked = a.o.Clock.Now()
-			img, err := a.o.Decode(f)
+			img, err := a.picture(f)
 			if err != nil {
 				// One bad frame is the cable's; the next one may be good.
 				a.o.Log.Debug("live: frame not decoded", "err", err)
@@ -79,6 +81,28 @@ func (a *adapter) VideoRecord(prop.Media) (video.Reader, error) {
 			return picture, func() {}, nil
 		}
 	}), nil
+}
+
+// picture is a frame as the encoder wants it: no larger than what is to be sent, in video range. A JPEG's damage is let
+// pass: the next one comes in a moment.
+func (a *adapter) picture(f device.Frame) (image.Image, error) {
+	most := image.Pt(a.o.Width, a.o.Height)
+	if f.Format == device.MJPEG {
+		m, err := a.dec.Decode(f.Data, most)
+		if errors.Is(err, turbojpeg.ErrDamaged) {
+			a.o.Log.Debug("live: damaged frame", "err", err)
+			err = nil
+		}
+		return m, err
+	}
+	img, err := a.o.Decode(f)
+	if err != nil {
+		return nil, err
+	}
+	if yuv, ok := img.(*image.YCbCr); ok {
+		return a.dec.Fit(yuv, most)
+	}
+	return img, nil
 }
 
 func (a *adapter) fail(err error) error {
@@ -117,22 +141,30 @@ type source struct {
 
 // newSource registers the camera under a name of its own and takes it back by that name. It does not go through
 // GetUserMedia, which would open every other driver of the process to compare them.
-func newSource(ctx context.Context, o Options) (*source, error) {
+func newSource(ctx context.Context, o Options) (_ *source, err error) {
+	dec, err := turbojpeg.New()
+	if err != nil {
+		return nil, fmt.Errorf("live: %w", err)
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &adapter{ctx: ctx, stop: cancel, o: o}
+	defer func() {
+		if err != nil {
+			cancel()
+			dec.Close()
+		}
+	}()
+	a := &adapter{ctx: ctx, stop: cancel, o: o, dec: dec}
 	label := "telecart-" + rand.Text()
 	m := driver.GetManager()
 	if err := m.Register(a, driver.Info{Label: label, DeviceType: driver.Camera}); err != nil {
-		cancel()
 		return nil, fmt.Errorf("live: %w", err)
 	}
 	found := m.Query(func(d driver.Driver) bool { return d.Info().Label == label })
 	if len(found) != 1 {
-		cancel()
 		return nil, fmt.Errorf("live: %d drivers named %s", len(found), label)
 	}
 	s := &source{adapter: a, Driver: found[0], label: label}
-	err := s.Driver.Open()
+	err = s.Driver.Open()
 	if err == nil {
 		s.Reader, err = found[0].(driver.VideoRecorder).VideoRecord(a.Properties()[0])
 	}
@@ -143,10 +175,11 @@ func newSource(ctx context.Context, o Options) (*source, error) {
 	return s, nil
 }
 
-// unregister closes the camera's view and takes the driver off the list.
+// unregister closes the camera's view and the decoder, and takes the driver off the list.
 func (s *source) unregister() {
 	s.Close()
 	driver.GetManager().Delete(s.Driver.ID())
+	s.dec.Close()
 }
 
 func (s *source) Close() error                       { return s.Driver.Close() }

@@ -49,7 +49,7 @@ type Figure struct {
 // Run measures, prints the table and writes bench.json.
 func Run(ctx context.Context, o Options) error {
 	for _, n := range o.Only {
-		if _, ok := find(n); !ok {
+		if _, ok := find(n); !ok && !slices.Contains(names(), n) {
 			return fmt.Errorf("bench: nothing is called %q; there are %s", n, strings.Join(names(), ", "))
 		}
 	}
@@ -75,15 +75,19 @@ func Run(ctx context.Context, o Options) error {
 		}
 		maps.Copy(values, v)
 	}
+	wanted := o.Only
+	if len(wanted) == 0 {
+		wanted = names()
+	}
 	figures := map[string]Figure{}
-	for _, m := range table {
-		v, ok := values[m.name]
-		switch {
-		case !asked(m.name):
-		case !ok:
-			return fmt.Errorf("%w: %s; run make bench, which runs its benchmark too", ErrIncomplete, m.name)
-		default:
-			figures[m.name] = m.figure(v)
+	for _, w := range wanted {
+		for _, n := range members(w, values) {
+			v, ok := values[n]
+			if !ok {
+				return fmt.Errorf("%w: %s; run make bench, which runs its benchmark too", ErrIncomplete, n)
+			}
+			m, _ := find(n)
+			figures[n] = m.figure(v)
 		}
 	}
 	if err := printTable(o.Out, figures); err != nil {
@@ -103,15 +107,17 @@ func printTable(out io.Writer, figures map[string]Figure) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "name\tvalue\tunit\tagainst\tratio\tgoal\t")
 	for _, m := range table {
-		f, ok := figures[m.name]
-		if !ok {
-			continue
+		for _, n := range members(m.name, figures) {
+			f, ok := figures[n]
+			if !ok {
+				continue
+			}
+			ratio := ""
+			if f.Ratio != 0 {
+				ratio = fmt.Sprintf("%.2f", f.Ratio)
+			}
+			fmt.Fprintf(w, "%s\t%.4g\t%s\t%s\t%s\t%s\t\n", n, f.Value, f.Unit, f.Against, ratio, m.verdict(f.Ratio))
 		}
-		ratio := ""
-		if f.Ratio != 0 {
-			ratio = fmt.Sprintf("%.2f", f.Ratio)
-		}
-		fmt.Fprintf(w, "%s\t%.4g\t%s\t%s\t%s\t%s\t\n", m.name, f.Value, f.Unit, f.Against, ratio, m.verdict(f.Ratio))
 	}
 	return w.Flush()
 }

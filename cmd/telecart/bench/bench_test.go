@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,6 +37,8 @@ func TestParse(t *testing.T) {
 	for name, c := range map[string]struct{ in, says string }{
 		"a name that is not in the table": {"BenchmarkX-2 1 5 ns/op 7 warp_factor", `"warp_factor" is not in the table`},
 		"the agent's figures":             {"BenchmarkX-2 1 7 agent_idle_mb", "not in the table"},
+		"a family alone":                  {"BenchmarkX-2 1 7 cpu_pct_", `"cpu_pct_" is not in the table`},
+		"a family's own name":             {"BenchmarkX-2 1 7 cpu_pct_*", "not in the table"},
 		"twice":                           {"BenchmarkX-2 1 7 live_fps\nBenchmarkY-2 1 8 live_fps", "line 2: live_fps comes twice"},
 		"no number":                       {"BenchmarkX-2 1 x live_fps", `live_fps is "x"`},
 		"not finite":                      {"BenchmarkX-2 1 NaN live_fps", "no number"},
@@ -108,6 +112,48 @@ func TestRun(t *testing.T) {
 	o.Only = []string{"live_p50"}
 	if err := Run(t.Context(), o); err == nil || !strings.Contains(err.Error(), `nothing is called "live_p50"; there are agent_idle_mb`) {
 		t.Fatalf("a name that is none: %v", err)
+	}
+}
+
+// A family has as many figures as were measured, and one at least.
+func TestFamily(t *testing.T) {
+	dir := t.TempDir()
+	var out bytes.Buffer
+	o := Options{GoOutput: filepath.Join(dir, "bench.txt"), JSON: filepath.Join(dir, "bench.json"), Out: &out, Only: []string{"cpu_pct_*", "instruments_cpu_pct"}}
+	for measured, want := range map[string][]string{
+		"BenchmarkX-2 1 12 instruments_cpu_pct 2 cpu_pct_b 1 cpu_pct_a": {"cpu_pct_a", "cpu_pct_b", "instruments_cpu_pct"},
+		"BenchmarkX-2 1 12 instruments_cpu_pct 2 cpu_pct_c":             {"cpu_pct_c", "instruments_cpu_pct"},
+		"BenchmarkX-2 1 12 instruments_cpu_pct 1 live_fps":              nil,
+	} {
+		if err := os.WriteFile(o.GoOutput, []byte(measured), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := Run(t.Context(), o)
+		if want == nil {
+			if !errors.Is(err, ErrIncomplete) || !strings.Contains(err.Error(), "cpu_pct_*") {
+				t.Errorf("%s: %v", measured, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(o.JSON)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got map[string]Figure
+		if err := json.Unmarshal(b, &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, slices.Sorted(maps.Keys(got))); diff != "" {
+			t.Error(diff)
+		}
+	}
+	for _, says := range []string{"cpu_pct_a", "cpu_pct_c", "<= 1, met"} {
+		if !strings.Contains(out.String(), says) {
+			t.Errorf("%s is not in the table\n%s", says, out.String())
+		}
 	}
 }
 

@@ -1,10 +1,15 @@
 package bench
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
 
 // measure is what one name means.
 type measure struct {
-	name, unit string
+	name, unit string  // a name that ends in * is a family: one figure for each of something
 	against    string  // the limit or the peer
 	limit      float64 // in unit; 0: the value is itself the ratio to a peer
 	goal       goal    // for the ratio
@@ -29,7 +34,7 @@ const (
 
 var agentNames = [...]string{agentIdleMB, agentIdleCPU, agentStart, agentReady}
 
-// table has every name there is. A new benchmark is one line here.
+// table has every name there is. A new benchmark is one line here; a new instrument is none.
 var table = [...]measure{
 	{agentIdleMB, "MB", "limit 60 MB", 60, atMost, 1},
 	{agentIdleCPU, "% of one core", "limit 10 %", 10, atMost, 1},
@@ -42,6 +47,10 @@ var table = [...]measure{
 	{"live_cpu_vs_encoder", "x", "openh264 alone, same frames", 0, told, 0},
 	{"live_kbps", "kbit/s", "", 0, told, 0},
 	{"live_fps", "frames/s", "30 frames/s offered", 30, told, 0},
+	{"live_cpu_passthrough", "s of processor / s of video", "0.02 of one core", 0.02, atMost, 1},
+	{"live_passthrough_vs_udp", "x", "a bare UDP socket, same packets", 0, told, 0},
+	{"mjpeg_vs_std", "x", "image/jpeg and a scaler in Go, 1080p to 720p", 0, atLeast, 3},
+	{"mjpeg_ms", "ms", "", 0, told, 0},
 
 	{"outbox_vs_bbolt_w1", "x", "bbolt, 1 transaction per value", 0, atLeast, 1},
 	{"outbox_vs_disk_w1", "x", "append + fdatasync, same disk", 0, atLeast, 0.7},
@@ -52,11 +61,17 @@ var table = [...]measure{
 
 	{"seal_vs_aead", "x", "ChaCha20-Poly1305 alone", 0, told, 0},
 	{"seal_mb_per_s", "MB/s", "", 0, told, 0},
+
+	{"instruments_cpu_pct", "% of one core", "limit 25 %, all but cameras, with their twins", 25, atMost, 1},
+	{"cpu_pct_*", "% of one core", "", 0, told, 0},
 }
 
+// find gives the line of a figure: of a family's, not of the family.
 func find(name string) (measure, bool) {
 	for _, m := range table {
-		if m.name == name {
+		prefix, family := strings.CutSuffix(m.name, "*")
+		member := family && strings.HasPrefix(name, prefix) && len(name) > len(prefix) && !strings.HasSuffix(name, "*")
+		if member || m.name == name && !family {
 			return m, true
 		}
 	}
@@ -69,6 +84,19 @@ func names() []string {
 		out = append(out, m.name)
 	}
 	return out
+}
+
+// members are the names among those that a name of the table stands for: itself, or those of its family, if there are any.
+func members[V any](name string, among map[string]V) []string {
+	prefix, family := strings.CutSuffix(name, "*")
+	if !family {
+		return []string{name}
+	}
+	all := slices.DeleteFunc(slices.Sorted(maps.Keys(among)), func(n string) bool { return !strings.HasPrefix(n, prefix) })
+	if len(all) == 0 {
+		return []string{name}
+	}
+	return all
 }
 
 func (m measure) figure(v float64) Figure {

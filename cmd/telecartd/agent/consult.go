@@ -239,7 +239,11 @@ func (c *consults) session(ctx context.Context, s *sending) error {
 		endpoint = "https://carts." + me.HubName + endpoint
 	}
 	first := true
-	return live.Publish(ctx, live.Options{Endpoint: endpoint, Token: s.stream.Token, HTTP: &http.Client{Transport: t}, Camera: cam,
+	var coded device.Coded // nil, and not an empty one, if the camera has no encoder
+	if c, ok := c.a.sup.Coded(s.stream.Instrument); ok {
+		coded = c
+	}
+	return live.Publish(ctx, live.Options{Endpoint: endpoint, Coded: coded, Token: s.stream.Token, HTTP: &http.Client{Transport: t}, Camera: cam,
 		Decode: camera.Decode, Bitrate: c.a.set.Live.Bitrate, FrameRate: c.a.set.Live.FrameRate, Clock: c.a.clock, Log: c.a.log,
 		Stats: func(live.Stats) {
 			if first {

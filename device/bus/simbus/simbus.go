@@ -3,7 +3,7 @@
 // Parties: a test or a twin attaches register models; a bus.Buses made by bus.Simulated talks to it.
 //
 // Invariants: a message reaches exactly the chips that the open channels connect. What nobody acknowledges fails as the
-// kernel's bus drivers let it fail (ENXIO), what a held bus swallows with ETIMEDOUT. A message that two chips answer is a
+// kernel's bus drivers let it fail (ENXIO), what a held clock swallows with ETIMEDOUT. A message that two chips answer is a
 // clash: it is counted, and what is read is the bits that both left high, as on the wire.
 package simbus
 
@@ -27,6 +27,7 @@ type Bus struct {
 	trunk   map[uint16]Chip
 	muxes   []*Mux
 	held    bool
+	low     bool
 	gone    bool
 	clashes int
 	open    int
@@ -47,8 +48,12 @@ func (b *Bus) Attach(addr uint16, c Chip) {
 // Hold makes a chip hold the bus low: nothing gets through any more.
 func (b *Bus) Hold() { b.do(func() { b.held = true }) }
 
-// Release ends it.
-func (b *Bus) Release() { b.do(func() { b.held = false }) }
+// HoldData makes a chip hold the data line low while the clock runs: to a controller that doesn't look, every message is
+// acknowledged, and reads as zeros. No chip hears anything.
+func (b *Bus) HoldData() { b.do(func() { b.low = true }) }
+
+// Release ends both.
+func (b *Bus) Release() { b.do(func() { b.held, b.low = false, false }) }
 
 // Unplug takes the adapter away.
 func (b *Bus) Unplug() { b.do(func() { b.gone = true }) }
@@ -105,6 +110,9 @@ func (b *Bus) Tx(addr uint16, w, r []byte) error {
 		return fmt.Errorf("simbus: %w", syscall.ENODEV)
 	case b.held:
 		return fmt.Errorf("simbus: %w", syscall.ETIMEDOUT)
+	case b.low:
+		clear(r)
+		return nil
 	}
 	chips := b.reached(addr)
 	if len(chips) == 0 {

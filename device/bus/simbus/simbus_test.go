@@ -62,6 +62,13 @@ func TestFaults(t *testing.T) {
 		t.Errorf("held: %v", err)
 	}
 	b.Release()
+	b.HoldData()
+	for _, addr := range []uint16{0x49, 0x50} {
+		if got, err := read(b, addr); got != 0 || err != nil {
+			t.Errorf("data held: %#02x, %v", got, err)
+		}
+	}
+	b.Release()
 	b.Unplug()
 	if _, err := read(b, 0x49); !errors.Is(err, syscall.ENODEV) {
 		t.Errorf("unplugged: %v", err)

@@ -7,8 +7,8 @@
 // Keys: the row holds the sequence number and the capture time, so that lost, stale and frozen pictures are told apart.
 //
 // Invariants: a picture is a plain baseline JPEG. It is cheap: the picture is made of tiles, each a restart interval of
-// its own (ITU-T T.81 section E.1.4), so a new picture is the old tiles with the few that changed put in. Only moving an axis
-// draws and encodes everything again.
+// its own (ITU-T T.81 section E.1.4), so a new picture is the old tiles with the few that changed put in. Only moving an
+// axis draws and encodes everything again.
 package scene
 
 import (
@@ -16,6 +16,7 @@ import (
 	"image"
 	"math"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -81,6 +82,16 @@ func Named(name string, width, height int) (*Scene, error) {
 	}
 	s.lock()
 	return s, nil
+}
+
+// Enlarged is the same view in twice the size, within the limits: a sensor that has more than it streams. Nothing finer
+// is to be seen there, but painting that would take seconds.
+func (s *Scene) Enlarged() *Scene {
+	w, h := min(2*s.w, MaxWidth), min(2*s.h, MaxHeight)
+	e := &Scene{w: w, h: h, world: s.world.resampled(s.w, w, h), stale: true, tiles: newTiles(w, h)}
+	e.drawn = image.NewYCbCr(image.Rect(0, 0, (w+15)&^15, (h+15)&^15), image.YCbCrSubsampleRatio420)
+	e.axes = s.Axes()
+	return e
 }
 
 // axis finds one by name.
@@ -177,4 +188,17 @@ func (s *Scene) swing(p int) patch {
 
 func mix(p *uint8, to uint8, cover float64) {
 	*p = uint8(float64(*p) + (float64(to)-float64(*p))*cover + 0.5)
+}
+
+// Look turns the scene to where another one looks.
+func (s *Scene) Look(other *Scene) {
+	axes := other.Axes()
+	for _, a := range axes { // automatic control is turned off before what it governs is set
+		if strings.HasSuffix(a.Name, "-auto") {
+			s.Set(a.Name, a.Value)
+		}
+	}
+	for _, a := range axes {
+		s.Set(a.Name, a.Value)
+	}
 }

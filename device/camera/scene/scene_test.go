@@ -291,6 +291,67 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+// The same view, twice as large, whatever is steered.
+func TestEnlarged(t *testing.T) {
+	s := New(320, 240)
+	for _, a := range []struct {
+		axis string
+		v    int
+	}{{"zoom", 180}, {"pan", 7200}, {"tilt", -3600}, {"exposure-auto", 0}, {"exposure", 180}} {
+		s.Set(a.axis, a.v)
+	}
+	e := s.Enlarged()
+	s.Set("pan", -7200)
+	e.Look(s)
+	small, large := shot(t, s), shot(t, e)
+	if large.Rect.Dx() != 640 || large.Rect.Dy() != 480 {
+		t.Fatal(large.Rect)
+	}
+	sum := 0.0
+	for y := 20; y < 240; y++ { // below the cells: theirs are 16 lines in any size
+		for x := range 320 {
+			mean := (int(large.Y[2*y*large.YStride+2*x]) + int(large.Y[2*y*large.YStride+2*x+1]) +
+				int(large.Y[(2*y+1)*large.YStride+2*x]) + int(large.Y[(2*y+1)*large.YStride+2*x+1])) / 4
+			sum += math.Abs(float64(mean - int(small.Y[y*small.YStride+x])))
+		}
+	}
+	if d := sum / (320 * 220); d > 4 {
+		t.Errorf("they differ by %.1f on average", d)
+	}
+	if ms, seq, ok := ReadCells(large); !ok || seq != 1 || ms != uint32(noon.UnixMilli()) {
+		t.Error("its row can't be read")
+	}
+}
+
+// What a film is made of; that a decoder takes it is tested where there is one (uplink/live/h264dec).
+func TestFilmUnits(t *testing.T) {
+	f := NewFilm(320, 240)
+	f.KeyEvery = 3
+	var kinds [][]byte
+	for i := range uint64(7) {
+		if i == 5 {
+			f.Cut()
+		}
+		au := f.Unit(i, noon.Add(time.Duration(i)*time.Second))
+		var k []byte
+		for j, part := range bytes.Split(au, []byte{0, 0, 0, 1}) {
+			if j > 0 {
+				k = append(k, part[0]&0x1f)
+			}
+			if bytes.Contains(part, []byte{0, 0, 0}) || bytes.Contains(part, []byte{0, 0, 1}) || bytes.Contains(part, []byte{0, 0, 2}) {
+				t.Errorf("unit %d: a start code inside a NAL unit", i)
+			}
+		}
+		kinds = append(kinds, k)
+	}
+	key, other := []byte{7, 8, 5}, []byte{1}
+	for i, want := range [][]byte{key, other, other, key, other, key, other} {
+		if !bytes.Equal(kinds[i], want) {
+			t.Errorf("unit %d: NAL units of type %v, want %v", i, kinds[i], want)
+		}
+	}
+}
+
 // Every picture with a new number and time, as a camera asks for them.
 func BenchmarkSteady(b *testing.B) {
 	s := New(1280, 720)

@@ -25,9 +25,9 @@ type world struct {
 const margin = 1.0 / 3 // how much wider the world is than the picture: pan reaches a sixth of it to each side
 
 func newWorld(w, h int, p painter) world {
-	ww := (int(float64(w)*(1+margin)) + 3) &^ 1
-	wh := (h + int(float64(w)*margin) + 3) &^ 1
-	m := world{paint: p, size: image.Pt(ww, wh), y: make([]uint8, ww*wh), cb: make([]uint8, ww*wh/4), cr: make([]uint8, ww*wh/4)}
+	size := around(w, h)
+	ww, wh := size.X, size.Y
+	m := world{paint: p, size: size, y: make([]uint8, ww*wh), cb: make([]uint8, ww*wh/4), cr: make([]uint8, ww*wh/4)}
 	for y := 0; y < wh; y += 2 {
 		for x := 0; x < ww; x += 2 {
 			var sb, sr float64
@@ -42,6 +42,27 @@ func newWorld(w, h int, p painter) world {
 		}
 	}
 	return m
+}
+
+// around is the size of the world around a picture of that size.
+func around(w, h int) image.Point {
+	return image.Pt((int(float64(w)*(1+margin))+3)&^1, (h+int(float64(w)*margin)+3)&^1)
+}
+
+// resampled is the world, of pictures that were from wide, for pictures of w by h.
+func (m world) resampled(from, w, h int) world {
+	var same [256]uint8
+	for i := range same {
+		same[i] = uint8(i)
+	}
+	to := around(w, h)
+	e := world{paint: m.paint, size: to, y: make([]uint8, to.X*to.Y), cb: make([]uint8, to.X*to.Y/4), cr: make([]uint8, to.X*to.Y/4)}
+	step := float64(from) / float64(w)
+	x0, y0 := float64(m.size.X)/2-float64(to.X)/2*step, float64(m.size.Y)/2-float64(to.Y)/2*step // the middle stays
+	sample(e.y, to.X, to.Y, m.y, m.size.X, m.size.Y, x0, y0, step, &same)
+	sample(e.cb, to.X/2, to.Y/2, m.cb, m.size.X/2, m.size.Y/2, x0/2, y0/2, step, &same)
+	sample(e.cr, to.X/2, to.Y/2, m.cr, m.size.X/2, m.size.Y/2, x0/2, y0/2, step, &same)
+	return e
 }
 
 func level(v float64) uint8 { return uint8(max(0, min(v, 1))*255 + 0.5) }

@@ -22,6 +22,7 @@ const (
 	ZoomContinuous = 0x009A090F
 	PanSpeed       = 0x009A0920
 	TiltSpeed      = 0x009A0921
+	ForceKeyFrame  = 0x009909E5 // a button of cameras that code; UVC has none that uvcvideo knows
 )
 
 // Values of ExposureAuto. UVC cameras usually have manual and aperture priority only.

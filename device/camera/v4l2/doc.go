@@ -4,8 +4,9 @@
 // Controls on a second descriptor that owns the settings. The kernel gives the stream to one descriptor only; controls
 // work on any (linux drivers/media/usb/uvc/uvc_v4l2.c), so steering never waits for a picture.
 //
-// Keys: a camera is found by its USB serial number or its node's path. Node numbers change when a camera is plugged in
-// again, serial numbers do not.
+// Keys: a camera is a node's path, which telecart/device/hotplug finds by serial number or socket. Node numbers change
+// when a camera is plugged in again; but the kernel gives none away while somebody holds the node of the camera that is
+// gone (v4l2-dev.c, v4l2_device_release), so whoever has its Controls open reaches no other camera by the same path.
 //
 // Invariants: a picture's bytes are copied once out of the kernel's buffer and never altered. A picture that the kernel
 // flags, or that is not a whole JPEG, is dropped and counted: broken pictures do arrive unflagged. A Stream is used
@@ -21,7 +22,7 @@ var (
 	ErrUnplugged = errors.New("v4l2: the camera is unplugged")
 	ErrBusy      = errors.New("v4l2: another program uses the camera; close it")
 	ErrNotCamera = errors.New("v4l2: not a camera")
-	ErrNoFormat  = errors.New("v4l2: the camera offers neither MJPEG nor YUYV")
+	ErrNoFormat  = errors.New("v4l2: the camera has no format that can be used")
 	ErrStalled   = errors.New("v4l2: the stream failed")
 	ErrBroken    = errors.New("v4l2: the camera sends only broken pictures")
 	ErrInactive  = errors.New("v4l2: the control is under automatic control")

@@ -254,5 +254,9 @@ func picture(t testing.TB, w, h int) []byte {
 }
 
 func begin(n *fakeNode) (*Stream, error) {
-	return start(n, func() time.Duration { return fakeNow }, 1280, 720, 30)
+	return begun(n, Pictures(1280, 720, 30))
+}
+
+func begun(n *fakeNode, w Wish) (*Stream, error) {
+	return start(n, func() time.Duration { return fakeNow }, w)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,6 +16,7 @@ type PixelFormat uint32
 const (
 	MJPEG PixelFormat = 'M' | 'J'<<8 | 'P'<<16 | 'G'<<24
 	YUYV  PixelFormat = 'Y' | 'U'<<8 | 'Y'<<16 | 'V'<<24
+	H264  PixelFormat = 'H' | '2'<<8 | '6'<<16 | '4'<<24 // with start codes, one access unit a buffer
 	// jpeg is what some drivers call the same thing.
 	jpeg PixelFormat = 'J' | 'P'<<8 | 'E'<<16 | 'G'<<24
 )
@@ -138,34 +140,117 @@ func Fit(v, lo, hi, step int) int {
 	return v
 }
 
-// choose finds the nearest mode: MJPEG before YUYV, then size, then rate.
-func choose(n node, width, height int, fps float64) (Mode, error) {
-	offered, err := formats(n)
+// Wish is what a stream is wanted for.
+type Wish struct {
+	Formats       []PixelFormat // the first of these that is offered is taken
+	Width, Height int           // the nearest size is taken; 0: the largest
+	FPS           float64       // the nearest rate is taken
+}
+
+// Pictures wishes for pictures one by one, JPEG before raw.
+func Pictures(width, height int, fps float64) Wish {
+	return Wish{[]PixelFormat{MJPEG, YUYV}, width, height, fps}
+}
+
+// Coded wishes for an H.264 stream.
+func Coded(width, height int, fps float64) Wish { return Wish{[]PixelFormat{H264}, width, height, fps} }
+
+// Offer is what a camera's node can do.
+type Offer struct {
+	Info    Info
+	Formats []PixelFormat          // all it has, whether this package knows them or not
+	Sizes   map[PixelFormat][]Size // of those it knows
+}
+
+// Look asks a node what it offers. It is open only meanwhile.
+func Look(path string) (Offer, error) {
+	n, err := openNode(path)
+	if err != nil {
+		return Offer{}, err
+	}
+	o, err := inquire(n)
+	return o, errors.Join(err, n.Close())
+}
+
+func inquire(n node) (o Offer, err error) {
+	if o.Info, err = describe(n); err != nil {
+		return o, err
+	}
+	if o.Formats, err = formats(n); err != nil {
+		return o, err
+	}
+	o.Sizes = map[PixelFormat][]Size{}
+	for _, p := range o.Formats {
+		if p != MJPEG && p != jpeg && p != YUYV && p != H264 {
+			continue
+		}
+		if o.Sizes[p], err = sizes(n, p); err != nil {
+			return o, err
+		}
+	}
+	return o, nil
+}
+
+// Fit is the offered mode nearest to a wish, its rate not yet chosen.
+func (o Offer) Fit(w Wish) (Mode, error) {
+	for _, wanted := range w.Formats {
+		names := []PixelFormat{wanted}
+		if wanted == MJPEG {
+			names = append(names, jpeg)
+		}
+		for _, p := range names {
+			if !slices.Contains(o.Formats, p) {
+				continue
+			}
+			m := Mode{Format: p, Width: w.Width, Height: w.Height}
+			if w.Width == 0 || w.Height == 0 {
+				m.Width, m.Height = largest(o.Sizes[p])
+			} else {
+				m.Width, m.Height = nearest(o.Sizes[p], w.Width, w.Height)
+			}
+			return m, nil
+		}
+	}
+	return Mode{}, fmt.Errorf("%w: wanted %v, there are only %v", ErrNoFormat, w.Formats, o.Formats)
+}
+
+func nearest(list []Size, width, height int) (int, int) {
+	w, h, off := width, height, math.MaxInt
+	for _, s := range list {
+		sw, sh := s.fit(width, height)
+		if d := max(sw-width, width-sw) + max(sh-height, height-sh); d < off {
+			w, h, off = sw, sh, d
+		}
+	}
+	return w, h
+}
+
+// anySize is asked for when a driver lists none: it takes the nearest that it has.
+const anySize = 1 << 13
+
+func largest(list []Size) (w, h int) {
+	for _, s := range list {
+		if sw, sh := s.fit(s.MaxW, s.MaxH); sw*sh > w*h {
+			w, h = sw, sh
+		}
+	}
+	if w*h == 0 {
+		return anySize, anySize
+	}
+	return w, h
+}
+
+// choose finds the nearest mode: format, then size, then rate.
+func choose(n node, w Wish) (Mode, error) {
+	o, err := inquire(n)
 	if err != nil {
 		return Mode{}, err
 	}
-	has := map[PixelFormat]bool{}
-	for _, p := range offered {
-		has[p] = true
-	}
-	for _, p := range []PixelFormat{MJPEG, jpeg, YUYV} {
-		if !has[p] {
-			continue
-		}
-		list, err := sizes(n, p)
-		if err != nil {
-			return Mode{}, err
-		}
-		m, off := Mode{Format: p, Width: width, Height: height}, math.MaxInt
-		for _, s := range list {
-			w, h := s.fit(width, height)
-			if d := max(w-width, width-w) + max(h-height, height-h); d < off {
-				m.Width, m.Height, off = w, h, d
-			}
-		}
-		f, err := interval(n, p, m.Width, m.Height, fps)
-		m.Num, m.Den = f.Num, f.Den
+	m, err := o.Fit(w)
+	if err != nil {
 		return m, err
 	}
-	return Mode{}, fmt.Errorf("%w: only %v", ErrNoFormat, offered)
+	f, err := interval(n, m.Format, m.Width, m.Height, w.FPS)
+	m.Num, m.Den = f.Num, f.Den
+	return m, err
 }

@@ -16,7 +16,7 @@ const (
 	maxSpurious   = 100 // wake-ups without a picture, likewise
 )
 
-// Frame is one picture.
+// Frame is one picture, or one access unit of a coded stream.
 type Frame struct {
 	Data     []byte        // the caller's own
 	Sequence uint32        // the driver's number; gaps are lost pictures
@@ -33,6 +33,7 @@ type Counters struct {
 
 // Stream is a camera that streams.
 type Stream struct {
+	Info     Info
 	Mode     Mode // as the camera took it
 	n        node
 	now      func() time.Duration // CLOCK_MONOTONIC
@@ -45,14 +46,19 @@ type Stream struct {
 	bad      int // unusable pictures in a row
 }
 
-// Open starts streaming in the offered mode nearest to the wished size (pixels) and rate (pictures a second); MJPEG is
-// preferred. Close it to give the camera back.
+// Open starts streaming pictures in the offered mode nearest to the wished size (pixels) and rate (pictures a second);
+// MJPEG is preferred. Close it to give the camera back.
 func Open(path string, width, height int, fps float64) (*Stream, error) {
+	return Start(path, Pictures(width, height, fps))
+}
+
+// Start starts streaming what is wished for.
+func Start(path string, w Wish) (*Stream, error) {
 	n, err := openNode(path)
 	if err != nil {
 		return nil, err
 	}
-	return start(n, monotonic, width, height, fps)
+	return start(n, monotonic, w)
 }
 
 func monotonic() time.Duration {
@@ -63,17 +69,17 @@ func monotonic() time.Duration {
 	return time.Duration(ts.Nano())
 }
 
-func start(n node, now func() time.Duration, width, height int, fps float64) (_ *Stream, err error) {
+func start(n node, now func() time.Duration, w Wish) (_ *Stream, err error) {
 	defer func() {
 		if err != nil {
 			n.Close()
 		}
 	}()
-	if _, err = describe(n); err != nil {
+	s := &Stream{n: n, now: now}
+	if s.Info, err = describe(n); err != nil {
 		return nil, err
 	}
-	s := &Stream{n: n, now: now}
-	if s.Mode, err = choose(n, width, height, fps); err != nil {
+	if s.Mode, err = choose(n, w); err != nil {
 		return nil, err
 	}
 	if err = s.setMode(); err != nil {
@@ -216,8 +222,11 @@ func (s *Stream) take(b *buffer) (Frame, bool) {
 
 // copyOut returns nil for what is not a whole picture.
 func (s *Stream) copyOut(raw []byte) []byte {
-	if s.Mode.Format == MJPEG {
+	if s.Mode.Format != YUYV {
 		data := append([]byte(nil), raw...) // copied first: mapped memory can be slow to read twice
+		if s.Mode.Format == H264 {
+			return data // nil if there is none; what is in it is the caller's to judge
+		}
 		if _, err := ScanJPEG(data); err != nil {
 			return nil
 		}

@@ -201,3 +201,43 @@ func FuzzScanJPEG(f *testing.F) {
 		}
 	})
 }
+
+// A coded stream's buffers come as they are, and are numbered; what is in them is not this package's to judge.
+func TestCodedStream(t *testing.T) {
+	n := newFake()
+	n.formats = []PixelFormat{YUYV, MJPEG, H264}
+	s, err := begun(n, Coded(1280, 720, 30))
+	if err != nil || s.Mode.String() != "H264 1280x720 at 30/s" || s.Info.Card != "Test Camera" {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	n.script = []arrival{{data: []byte{0, 0, 0, 1, 0x67}, seq: 3}, {data: nil, seq: 4}, {data: []byte("x"), flags: bufError, seq: 5}, {data: []byte{1}, seq: 6}}
+	for _, want := range []struct {
+		data []byte
+		seq  uint32
+	}{{[]byte{0, 0, 0, 1, 0x67}, 3}, {[]byte{1}, 6}} {
+		if f, err := s.Next(context.Background()); err != nil || !bytes.Equal(f.Data, want.data) || f.Sequence != want.seq {
+			t.Errorf("% x, %d, %v; want %v", f.Data, f.Sequence, err, want)
+		}
+	}
+	if want := (Counters{Frames: 2, Flagged: 1, Broken: 1}); s.Counters() != want {
+		t.Errorf("counters %+v, want %+v", s.Counters(), want)
+	}
+}
+
+func TestLook(t *testing.T) {
+	n := newFake()
+	n.formats = []PixelFormat{YUYV, H264, 'x'}
+	o, err := inquire(n)
+	if err != nil || o.Info.Card != "Test Camera" || len(o.Formats) != 3 || len(o.Sizes) != 2 {
+		t.Fatalf("%+v, %v", o, err)
+	}
+	if m, err := o.Fit(Pictures(0, 0, 0)); err != nil || m.Format != YUYV || m.Width != 1920 {
+		t.Errorf("largest picture: %v, %v", m, err)
+	}
+	if len(n.queued) > 0 || slices.Contains(n.calls, reqSetFmt) {
+		t.Errorf("to look it called %#x: nothing may be set", n.calls)
+	}
+	if _, err := Look("/dev/null"); !errors.Is(err, ErrNotCamera) {
+		t.Error(err)
+	}
+}

@@ -3,7 +3,6 @@ package v4l2
 import (
 	"context"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,45 +61,6 @@ func TestLayouts(t *testing.T) {
 		if off[0] != off[1] {
 			t.Errorf("%s is at %d, want %d", name, off[0], off[1])
 		}
-	}
-}
-
-func TestFind(t *testing.T) {
-	// As sysfs is: class entries are links, "device" leads to the interface, the serial number is one above.
-	root := t.TempDir()
-	class := filepath.Join(root, "class")
-	node := func(name, port, index, serial string) {
-		usb := filepath.Join(root, "devices", port)
-		dir := filepath.Join(usb, "1.0", "video4linux", name)
-		for path, text := range map[string]string{usb + "/serial": serial, dir + "/index": index} {
-			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text+"\n"), 0o644)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		os.MkdirAll(class, 0o755)
-		if err := errors.Join(os.Symlink("../..", dir+"/device"), os.Symlink(dir, filepath.Join(class, name))); err != nil {
-			t.Fatal(err)
-		}
-	}
-	node("video0", "1-1", "0", "AAA")
-	node("video1", "1-1", "1", "AAA") // its metadata
-	node("video2", "1-2", "0", "TWICE")
-	node("video3", "1-3", "0", "TWICE")
-	for _, x := range []struct{ where, want, err string }{
-		{"usb:AAA", "/dev/video0", ""},
-		{"/dev/video7", "/dev/video7", ""},
-		{"usb:BBB", "", "no camera with serial number"},
-		{"usb:TWICE", "", "/dev/video2 and /dev/video3"},
-		{"usb:", "", "want a path"},
-		{"video0", "", "want a path"},
-	} {
-		got, err := find(class, x.where)
-		if got != x.want || (err == nil) != (x.err == "") || err != nil && !strings.Contains(err.Error(), x.err) {
-			t.Errorf("find %q = %q, %v; want %q, %q", x.where, got, err, x.want, x.err)
-		}
-	}
-	if _, err := find(filepath.Join(root, "none"), "usb:AAA"); !errors.Is(err, ErrUnplugged) {
-		t.Errorf("without any camera: %v", err)
 	}
 }
 
@@ -187,15 +147,37 @@ func TestChoose(t *testing.T) {
 	} {
 		n := newFake()
 		x.change(n)
-		m, err := choose(n, x.w, x.h, x.fps)
+		m, err := choose(n, Pictures(x.w, x.h, x.fps))
 		if err != nil || m.String() != x.want {
 			t.Errorf("%s: %v, %v; want %s", x.name, m, err, x.want)
 		}
 	}
 	n := newFake()
-	n.formats = []PixelFormat{'H' | '2'<<8 | '6'<<16 | '4'<<24}
-	if _, err := choose(n, 640, 480, 30); !errors.Is(err, ErrNoFormat) || !strings.Contains(err.Error(), "H264") {
+	n.formats = []PixelFormat{H264}
+	if _, err := choose(n, Pictures(640, 480, 30)); !errors.Is(err, ErrNoFormat) || !strings.Contains(err.Error(), "H264") {
 		t.Errorf("H.264 only: %v", err)
+	}
+	if m, err := choose(n, Coded(640, 480, 30)); err != nil || m.String() != "H264 640x480 at 30/s" {
+		t.Errorf("H.264: %v, %v", m, err)
+	}
+}
+
+// A still is wished for in the largest size there is.
+func TestLargest(t *testing.T) {
+	for _, x := range []struct {
+		name  string
+		sizes []frameSizeEnum
+		want  string
+	}{
+		{"of a list in any order", []frameSizeEnum{{Type: discrete, MinW: 640, MaxW: 480}, {Type: discrete, MinW: 2592, MaxW: 1944}, {Type: discrete, MinW: 1920, MaxW: 1080}}, "MJPG 2592x1944 at 30/s"},
+		{"of a range", []frameSizeEnum{{Type: 3, MinW: 320, MaxW: 3850, StepW: 16, MinH: 180, MaxH: 2160, StepH: 8}}, "MJPG 3840x2156 at 30/s"},
+		{"of none", nil, "MJPG 8192x8192 at 30/s"}, // S_FMT makes the nearest of it
+	} {
+		n := newFake()
+		n.sizes = x.sizes
+		if m, err := choose(n, Pictures(0, 0, 30)); err != nil || m.String() != x.want {
+			t.Errorf("%s: %v, %v; want %s", x.name, m, err, x.want)
+		}
 	}
 }
 

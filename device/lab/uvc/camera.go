@@ -1,7 +1,9 @@
-// Package uvc emulates a USB camera (UVC 1.1, MJPEG, bulk transfers) to the byte, for the kernel's own uvcvideo.
+// Package uvc emulates a USB camera (UVC 1.1, MJPEG and perhaps H.264, bulk transfers) to the byte, for the kernel's own
+// uvcvideo.
 //
 // Parties: Camera answers the host's requests through a usbip.Port; a Picture, made by the caller, draws what the camera
-// sees. The picture obeys the controls: what the host sets reaches the picture before the next frame.
+// sees, and a Film what its encoder makes. The picture obeys the controls: what the host sets reaches the picture before
+// the next frame. The film does not.
 //
 // Invariants: a Camera outlives its cable: plugged in again it has the same serial number and settings. Frame numbers
 // follow the clock, as a sensor's do: when the host is slow, numbers are missing. A control locked by automatic control
@@ -24,6 +26,20 @@ type Picture interface {
 	JPEG(seq uint64, at time.Time) []byte
 }
 
+// Film is what a camera's encoder makes: the access unit of the picture with this number and time. The first is a key frame.
+type Film interface {
+	Unit(seq uint64, at time.Time) []byte
+}
+
+// Encoder is how a camera offers its coded stream.
+type Encoder int
+
+const (
+	NoEncoder Encoder = iota
+	SameNode          // as another format of the one video node: the host has either
+	OwnNode           // on a second video node of the same USB device
+)
+
 // Fault is what can be wrong with a camera's frames.
 type Fault int
 
@@ -38,21 +54,31 @@ type Camera struct {
 	serial string
 	clock  kit.Clock
 	draw   func(Size) Picture
+	coder  Encoder
+	film   func(Size) Film
 
 	mu       sync.Mutex
 	controls []*control
-	reason   byte   // why the last request stalled
-	probe    []byte // as negotiated so far
+	reason   byte            // why the last request stalled
+	probe    map[byte][]byte // by streaming interface, as negotiated so far
 	fault    Fault
 	frames   uint64 // sent so far
 }
 
 // New makes a camera. draw gives the picture for a stream of some size; it may give the same again.
+//
+// Two of one model are two Cameras with the same serial number, as cheap ones have it, or with "", none at all.
 func New(serial string, clock kit.Clock, draw func(Size) Picture) *Camera {
-	return &Camera{serial: serial, clock: clock, draw: draw, controls: newControls(draw(sizes()[0]).Axes())}
+	return NewCoded(serial, clock, draw, NoEncoder, nil)
 }
 
-// Serial is the camera's serial number, which the host finds it by.
+// NewCoded makes a camera with an encoder. film gives a stream of some size, from its beginning.
+func NewCoded(serial string, clock kit.Clock, draw func(Size) Picture, e Encoder, film func(Size) Film) *Camera {
+	return &Camera{serial: serial, clock: clock, draw: draw, coder: e, film: film, probe: map[byte][]byte{},
+		controls: newControls(draw(sizes()[0]).Axes())}
+}
+
+// Serial is the camera's serial number, which the host finds it by; "" if it has none.
 func (c *Camera) Serial() string { return c.serial }
 
 // Break sets what is wrong with the frames.
@@ -95,8 +121,8 @@ func (c *Camera) standard(p *usbip.Port, s usbip.Setup) ([]byte, error) {
 	case 0: // GET_STATUS
 		return []byte{0, 0}, nil
 	case 1: // CLEAR_FEATURE: clearing the halt of a bulk video endpoint is how Linux says that streaming ends
-		if s.Index == 0x80|epVideo {
-			p.Stop(epVideo)
+		if s.Index == 0x80|epVideo || s.Index == 0x80|epCoded {
+			p.Stop(uint32(s.Index & 0x0f))
 		}
 	case 6:
 		return c.descriptor(byte(s.Value>>8), byte(s.Value))
@@ -108,12 +134,12 @@ func (c *Camera) class(p *usbip.Port, intf, unit, selector, req byte, out []byte
 	switch {
 	case intf == ifControl && unit == 0 && selector == 2: // why did the last one fail?
 		return []byte{c.reason}, okay
-	case intf == ifStream && selector == 1:
-		return c.negotiate(req, out)
-	case intf == ifStream && selector == 2:
-		data, reason := c.negotiate(req, out)
+	case intf != ifControl && selector == 1 && c.formats(intf) != nil:
+		return c.negotiate(intf, req, out)
+	case intf != ifControl && selector == 2 && c.formats(intf) != nil:
+		data, reason := c.negotiate(intf, req, out)
 		if req == setCur && reason == okay {
-			go c.stream(p.Open(epVideo), c.probe)
+			go c.stream(p.Open(uint32(endpoint(intf))), c.formats(intf), c.probe[intf])
 		}
 		return data, reason
 	}
@@ -132,28 +158,31 @@ const (
 	probeSize = 34
 )
 
-func (c *Camera) negotiate(req byte, out []byte) ([]byte, byte) {
+func (c *Camera) negotiate(intf, req byte, out []byte) ([]byte, byte) {
+	n := len(c.formats(intf))
 	switch req {
 	case getCur, getMin, getMax:
-		return nearest(c.probe), okay
+		return nearest(c.probe[intf], n), okay
 	case getDef:
-		return nearest(nil), okay
+		return nearest(nil, n), okay
 	case getLen:
 		return le.AppendUint16(nil, probeSize), okay
 	case getInf:
 		return []byte{3}, okay
 	case setCur:
-		c.probe = nearest(out)
+		c.probe[intf] = nearest(out, n)
 		return nil, okay
 	}
 	return nil, invalidRequest
 }
 
-// nearest turns what the host asks for into what the camera can do.
-func nearest(want []byte) []byte {
+// nearest turns what the host asks for into what the camera can do, of so many formats.
+func nearest(want []byte, formats int) []byte {
 	p := make([]byte, probeSize)
 	copy(p, want)
-	p[atFormat] = 1
+	if p[atFormat] < 1 || int(p[atFormat]) > formats {
+		p[atFormat] = 1
+	}
 	if p[atFrame] < 1 || int(p[atFrame]) > len(sizes()) {
 		p[atFrame] = 1
 	}
@@ -176,8 +205,15 @@ func nearest(want []byte) []byte {
 const fid, eof, flagErr, eoh = 0x01, 0x02, 0x40, 0x80
 
 // stream sends frames until the pipe is stopped.
-func (c *Camera) stream(pipe *usbip.Pipe, probe []byte) {
-	picture := c.draw(sizes()[probe[atFrame]-1])
+func (c *Camera) stream(pipe *usbip.Pipe, formats []format, probe []byte) {
+	size := sizes()[probe[atFrame]-1]
+	var picture Picture
+	var film Film
+	if formats[probe[atFormat]-1] == h264 {
+		film = c.film(size)
+	} else {
+		picture = c.draw(size)
+	}
 	interval := time.Duration(le.Uint32(probe[atInterval:])) * 100
 	start := c.clock.Now()
 	for n, toggle := uint64(0), byte(0); ; toggle ^= fid {
@@ -185,18 +221,24 @@ func (c *Camera) stream(pipe *usbip.Pipe, probe []byte) {
 		c.mu.Lock()
 		axes, fault := c.values(), c.fault
 		c.mu.Unlock()
-		for _, a := range axes {
-			picture.Set(a.Name, a.Value)
+		var frame []byte
+		if film != nil {
+			frame = film.Unit(n, at)
+		} else {
+			for _, a := range axes {
+				picture.Set(a.Name, a.Value)
+			}
+			frame = picture.JPEG(n, at)
 		}
-		jpeg, flags := picture.JPEG(n, at), eoh|eof|toggle
+		flags := eoh | eof | toggle
 		switch fault {
 		case Erring:
 			flags |= flagErr
 		case Cutting:
-			jpeg = jpeg[:len(jpeg)/2]
+			frame = frame[:len(frame)/2]
 		}
 		// No PTS or SCR in the header: for them uvcvideo asks for the USB frame number, which vhci_hcd lacks.
-		if pipe.Send(append([]byte{2, flags}, jpeg...)) != nil {
+		if pipe.Send(append([]byte{2, flags}, frame...)) != nil {
 			return
 		}
 		c.mu.Lock()

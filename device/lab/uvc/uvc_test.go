@@ -61,42 +61,68 @@ func plug(t *testing.T) (*uvc.Camera, *usbiptest.Host, *kit.Manual) {
 	return c, usbiptest.Plug(t, c.Handle), clock
 }
 
-// The lengths inside the configuration descriptor must add up, or uvcvideo sees half a camera.
-func TestDescriptors(t *testing.T) {
-	_, h, _ := plug(t)
+// layout walks a camera's configuration descriptor, and says what is in it. The lengths inside must add up, or uvcvideo sees
+// half a camera.
+func layout(t *testing.T, h *usbiptest.Host) (kinds string, frames int) {
+	t.Helper()
 	conf, st := h.Get(0x80, 6, 0x0200, 0, 1024)
 	if st != 0 || int(binary.LittleEndian.Uint16(conf[2:])) != len(conf) {
 		t.Fatalf("configuration: %v, %d bytes, says %d", st, len(conf), binary.LittleEndian.Uint16(conf[2:]))
 	}
-	var kinds []string
-	inside, frames := 0, 0 // bytes left of a class-specific header's total
+	var words []string
+	inside, vc := 0, false // bytes left of a class-specific header's total; in the control interface
+	collection, streams := 0, 0
 	for b := conf; len(b) > 0; b = b[b[0]:] {
 		if int(b[0]) < 3 || int(b[0]) > len(b) {
 			t.Fatalf("a descriptor of %d bytes in %d", b[0], len(b))
 		}
 		kind := fmt.Sprintf("%02x", b[1])
-		if b[1] == 0x24 {
+		switch {
+		case b[1] == 0x24:
 			kind += fmt.Sprintf("/%d", b[2])
 			switch {
-			case b[2] == 1 && b[0] == 13: // VC header
-				inside = int(binary.LittleEndian.Uint16(b[5:]))
+			case b[2] == 1 && vc:
+				inside, collection = int(binary.LittleEndian.Uint16(b[5:])), int(b[11])
+				if int(b[0]) != 12+int(b[11]) {
+					t.Errorf("a header of %d bytes for %d interfaces", b[0], b[11])
+				}
 			case b[2] == 1: // VS input header
 				inside = int(binary.LittleEndian.Uint16(b[4:]))
-			case b[2] == 7:
+				streams++
+				if int(b[0]) != 13+int(b[3]) {
+					t.Errorf("a header of %d bytes for %d formats", b[0], b[3])
+				}
+			case !vc && (b[2] == 7 || b[2] == 0x11):
 				frames++
 				w, ht := binary.LittleEndian.Uint16(b[5:]), binary.LittleEndian.Uint16(b[7:])
-				if s := fmt.Sprintf("%dx%d", w, ht); !strings.Contains("640x480 1280x720 1920x1080", s) || b[0] != 26+4*b[25] {
-					t.Errorf("frame %s of %d bytes, %d intervals", s, b[0], b[25])
+				rates := b[25]
+				if b[2] == 0x11 {
+					rates = b[21]
 				}
+				if s := fmt.Sprintf("%dx%d", w, ht); !strings.Contains("640x480 1280x720 1920x1080", s) || b[0] != 26+4*rates {
+					t.Errorf("frame %s of %d bytes, %d intervals", s, b[0], rates)
+				}
+			case !vc && b[2] == 0x10 && (b[0] != 28 || string(b[5:9]) != "H264" || b[27] != 1):
+				t.Errorf("format % x", b[:b[0]])
 			}
 			inside -= int(b[0])
-		} else if inside != 0 {
+		case inside != 0:
 			t.Errorf("at %s: %d bytes of the class's own descriptors unaccounted for", kind, inside)
+		case b[1] == 4:
+			vc = b[6] == 1
 		}
-		kinds = append(kinds, kind)
+		words = append(words, kind)
 	}
+	if collection != streams {
+		t.Errorf("%d streaming interfaces, %d in the collection", streams, collection)
+	}
+	return strings.Join(words, " "), frames
+}
+
+func TestDescriptors(t *testing.T) {
+	_, h, _ := plug(t)
 	want := "02 0b 04 24/1 24/2 24/5 24/3 05 25 04 24/1 24/6 24/7 24/7 24/7 24/13 05"
-	if got := strings.Join(kinds, " "); got != want || frames != 3 {
+	if got, frames := layout(t, h); got != want || frames != 3 {
 		t.Errorf("descriptors\n got %s\nwant %s", got, want)
 	}
 	serial, _ := h.Get(0x80, 6, 0x0303, 0x0409, 255)
@@ -279,15 +305,114 @@ func TestButton(t *testing.T) {
 	wg.Wait()
 }
 
+// words is a film in words.
+type words struct{ size uvc.Size }
+
+func (f words) Unit(seq uint64, _ time.Time) []byte {
+	return fmt.Appendf(nil, "film %dx%d #%d", f.size.Width, f.size.Height, seq)
+}
+
+func plugCoded(t *testing.T, e uvc.Encoder) (*uvc.Camera, *usbiptest.Host) {
+	clock := kit.NewManual(time.Unix(1e9, 0))
+	c := uvc.NewCoded("CAM-C", clock, func(s uvc.Size) uvc.Picture { return &sight{s, map[string]int{}} }, e,
+		func(s uvc.Size) uvc.Film { return words{s} })
+	return c, usbiptest.Plug(t, c.Handle)
+}
+
+func TestCodedDescriptors(t *testing.T) {
+	for name, x := range map[string]struct {
+		uvc.Encoder
+		want   string
+		frames int
+	}{
+		"one node": {uvc.SameNode, "02 0b 04 24/1 24/2 24/5 24/3 05 25 04 24/1 24/6 24/7 24/7 24/7 24/13 24/16 24/17 24/17 24/17 24/13 05", 6},
+		"two nodes": {uvc.OwnNode, "02 0b 04 24/1 24/2 24/5 24/3 24/3 05 25 04 24/1 24/6 24/7 24/7 24/7 24/13 05 " +
+			"04 24/1 24/16 24/17 24/17 24/17 24/13 05", 6},
+	} {
+		_, h := plugCoded(t, x.Encoder)
+		if got, frames := layout(t, h); got != x.want || frames != x.frames {
+			t.Errorf("%s\n got %s\nwant %s", name, got, x.want)
+		}
+	}
+}
+
+// On one node the format that was committed is sent; on two both at the same time.
+func TestCodedStreams(t *testing.T) {
+	next := func(h *usbiptest.Host, ep uint32) string {
+		h.Submit(ep, usbip.Setup{}, 512, nil)
+		return string(h.Reply(usbiptest.In).Data[2:])
+	}
+	inFormat := func(p []byte, format byte) []byte { p[2] = format; return p }
+
+	_, h := plugCoded(t, uvc.SameNode)
+	h.Set(classOut, setCur, probe, 1, inFormat(ask(2, 333333), 2))
+	if p, st := h.Get(classIn, getCur, probe, 1, 34); st != 0 || p[2] != 2 || p[3] != 2 {
+		t.Errorf("probe: % x, %v", p, st)
+	}
+	h.Set(classOut, setCur, commit, 1, inFormat(ask(2, 333333), 2))
+	if got := next(h, 2); got != "film 1280x720 #0" {
+		t.Errorf("coded: %q", got)
+	}
+	h.Set(0x02, 1, 0, 0x82, nil) // CLEAR_FEATURE(ENDPOINT_HALT)
+	h.Set(classOut, setCur, commit, 1, inFormat(ask(1, 333333), 1))
+	if got := next(h, 2); !strings.HasPrefix(got, "640x480 #0") {
+		t.Errorf("pictures: %q", got)
+	}
+	if _, st := h.Get(classIn, getCur, probe, 2, 34); st != syscall.EPIPE {
+		t.Errorf("a second streaming interface: %v", st)
+	}
+
+	cam, h := plugCoded(t, uvc.OwnNode)
+	h.Set(classOut, setCur, commit, 1, ask(2, 333333))
+	h.Set(classOut, setCur, commit, 2, inFormat(ask(1, 333333), 9)) // no such format: its first
+	if got := next(h, 2); !strings.HasPrefix(got, "1280x720 #0") {
+		t.Errorf("pictures: %q", got)
+	}
+	if got := next(h, 3); got != "film 640x480 #0" {
+		t.Errorf("coded: %q", got)
+	}
+	if p, _ := h.Get(classIn, getCur, probe, 1, 34); p[3] != 2 {
+		t.Errorf("the pictures' size is now %d", p[3])
+	}
+	h.Set(0x02, 1, 0, 0x83, nil)
+	seq := h.Submit(3, usbip.Setup{}, 512, nil)
+	h.Unlink(seq)
+	if r := h.Reply(usbiptest.Out); r.Status != syscall.ECONNRESET {
+		t.Errorf("a stopped stream must send nothing: %+v", r)
+	}
+	if cam.Frames() < 2 {
+		t.Errorf("%d frames", cam.Frames())
+	}
+}
+
+// Two of one model are told apart by their socket alone: all their descriptors are the same.
+func TestTwoOfOneModel(t *testing.T) {
+	for _, serial := range []string{"0001", ""} {
+		var all [2]string
+		for i := range all {
+			c := uvc.New(serial, kit.NewManual(time.Unix(1e9, 0)), func(s uvc.Size) uvc.Picture { return &sight{s, map[string]int{}} })
+			h := usbiptest.Plug(t, c.Handle)
+			for _, d := range []uint16{0x0100, 0x0200, 0x0301, 0x0302, 0x0303} {
+				b, st := h.Get(0x80, 6, d, 0x0409, 1024)
+				if d == 0x0100 && (b[16] != 0) != (serial != "") {
+					t.Errorf("serial %q: its string is number %d", serial, b[16])
+				}
+				all[i] += fmt.Sprintf("%x %v\n", b, st)
+			}
+		}
+		if all[0] != all[1] {
+			t.Errorf("they differ:\n%s%s", all[0], all[1])
+		}
+	}
+}
+
 // FuzzClass throws class requests at the camera: it answers or stalls each, and goes on.
 func FuzzClass(f *testing.F) {
 	f.Add(byte(setCur), uint16(panTilt), uint16(camera), []byte("\x10\x0e\x00\x00\xf0\xf1\xff\xff"))
 	f.Add(byte(setCur), uint16(probe), uint16(1), ask(2, 333333))
 	f.Add(byte(getCur), uint16(expMode), uint16(camera), []byte{})
 	f.Fuzz(func(t *testing.T, req byte, value, index uint16, data []byte) {
-		clock := kit.NewManual(time.Unix(1e9, 0))
-		cam := uvc.New("CAM-A", clock, func(s uvc.Size) uvc.Picture { return &sight{s, map[string]int{}} })
-		h := usbiptest.Plug(t, cam.Handle)
+		cam, h := plugCoded(t, uvc.OwnNode)
 		h.Set(classOut, req, value, index, data)
 		h.Get(classIn, req, value, index, 64)
 		for _, a := range cam.Axes() {

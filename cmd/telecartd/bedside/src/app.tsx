@@ -16,6 +16,7 @@ import { ClaimView } from "./claim.tsx";
 import { HelpView } from "./help.tsx";
 import { InstrumentsView } from "./instruments.tsx";
 import { countWords, ItemsView } from "./items.tsx";
+import { CuffBar } from "./measure.tsx";
 import { PatientView } from "./patient.tsx";
 import { pageState } from "./states.ts";
 import { Stop } from "./stop.tsx";
@@ -75,6 +76,7 @@ export function App(p: { seen: Seen; cart: Cart; input?: Input | undefined; star
     <div class="screen" data-task={task}>
       <Strip seen={p.seen} />
       <div class="bars">
+        {s && p.seen.phase === "open" && <CuffBar s={s} cart={p.cart} />}
         {s && p.seen.phase === "open" && <CallBar s={s} cart={p.cart} />}
         {s && !page && (!s.alert || p.seen.phase === "lost") && <Banner s={s} cart={p.cart} seen={p.seen} problem={scan.problem} onProblem={scan.clear} onClaim={task === "claim" ? undefined : () => go("claim")} />}
       </div>

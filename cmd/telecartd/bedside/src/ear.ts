@@ -2,8 +2,9 @@
 // late one makes no click. When the page has fallen behind it goes on at once from what is heard now.
 
 const inHand = 0.12; // seconds
+const levelEveryMs = 100;
 
-/** Listens until the returned function is called. onLevel: how loud, 0 to 1, about fifty times a second. */
+/** Listens until the returned function is called. onLevel: the loudest value since the last time, 0 to 1. */
 export function listen(url: string, onLevel: (level: number) => void, onState: (heard: boolean) => void): () => void {
   const ctx = new AudioContext({ latencyHint: "interactive" });
   void ctx.resume();
@@ -11,6 +12,8 @@ export function listen(url: string, onLevel: (level: number) => void, onState: (
   let rate = 0;
   let stopped = false;
   let timer: ReturnType<typeof setTimeout> | undefined;
+  let peak = 0;
+  let told = 0;
   let ws: WebSocket;
   const open = (): void => {
     ws = new WebSocket(url);
@@ -25,12 +28,15 @@ export function listen(url: string, onLevel: (level: number) => void, onState: (
       if (!rate || values.length === 0) return;
       const buffer = ctx.createBuffer(1, values.length, rate);
       const channel = buffer.getChannelData(0);
-      let peak = 0;
       values.forEach((v, i) => {
         channel[i] = v / 32768;
         peak = Math.max(peak, Math.abs(v));
       });
-      onLevel(peak / 32768);
+      if (performance.now() - told >= levelEveryMs) {
+        onLevel(peak / 32768);
+        told = performance.now();
+        peak = 0;
+      }
       if (at < ctx.currentTime || at > ctx.currentTime + 4 * inHand) at = ctx.currentTime + inHand;
       const s = new AudioBufferSourceNode(ctx, { buffer });
       s.connect(ctx.destination);

@@ -1,6 +1,6 @@
 // A made-up cart for the gallery and the tests. Nobody here is real.
 
-import type { BedsideItem, BedsideState, Instrument } from "../../../ui/api.ts";
+import type { BedsideItem, BedsideState, Health, Instrument, Reading } from "../../../ui/api.ts";
 import { Ring } from "../../../ui/ring.ts";
 import type { Cart } from "./cart.ts";
 
@@ -35,6 +35,49 @@ export function thermometer(state: "live" | "stale" | "absent"): Instrument {
   };
 }
 
+const reading = (quantity: string, text: string, unit: string, over: Partial<Reading> = {}): Reading => ({ quantity, value: Number(text), text, unit, at: ago(1), stale: false, ...over });
+const instrument = (name: string, kind: Instrument["kind"], readings: Reading[] = [], over: Partial<Instrument> = {}): Instrument => ({ name, kind, health: { state: "live" }, since: ago(900), twin: true, readings, ...over });
+const none = (quantity: string, unit: string, absent: string, over: Partial<Reading> = {}): Reading => reading(quantity, "", unit, { value: 0, absent, once: true, ...over });
+
+const pressures = ["systolic-pressure", "diastolic-pressure", "mean-pressure"];
+
+/** A cuff: at rest before its first measurement, at work, with its result, or with why there is none. */
+export function cuff(is: "rest" | "working" | "result" | "old" | Extract<Health["reason"], string>): Instrument {
+  const made = { method: "oscillometric", once: true, at: ago(is === "old" ? 720 : 40), stale: is === "old" };
+  const absent = (why: string): Reading[] => [...pressures.map((q) => none(q, "mm[Hg]", why)), none("pulse-rate", "/min", why)];
+  const values = (): Reading[] => [...["118", "74", "89"].map((n, i) => reading(pressures[i]!, n, "mm[Hg]", made)), reading("pulse-rate", "85", "/min", made)];
+  const modes = ["adult", "child", "newborn"];
+  switch (is) {
+    case "rest":
+      return instrument("cuff", "cuff", [], { modes });
+    case "working":
+      return instrument("cuff", "cuff", [...absent("not-measured"), reading("cuff-pressure", "142", "mm[Hg]", { ...made, at: ago(0) })], { modes, health: { state: "live", reason: "measuring" } });
+    case "result":
+    case "old":
+      return instrument("cuff", "cuff", values(), { modes });
+    default:
+      return instrument("cuff", "cuff", absent(is), { modes, health: { state: is === "still-full" ? "faulty" : "live", reason: is } });
+  }
+}
+
+export const ecg = (over: Partial<Instrument> = {}): Instrument => instrument("ecg", "ecg", [reading("heart-rate", "84", "/min")], { grade: "consumer", ...over });
+export const stethoscope = (health: Health = { state: "live" }): Instrument => instrument("stethoscope", "stethoscope", [], { health });
+export const light = instrument("light", "light", [], { axes: [{ name: "brightness", unit: "%", min: 0, max: 100, step: 1, default: 0, value: 50 }] });
+export const research = instrument("forehead", "thermometer", [reading("skin-temperature", "34.6", "Cel", { method: "skin-surface-infrared" }), none("body-temperature", "Cel", "not-yet", { once: false })], { grade: "uncalibrated", twin: false });
+
+export function scale(is: "weighed" | "in-motion"): Instrument {
+  return is === "weighed"
+    ? instrument("scale", "scale", [reading("body-weight", "14.35", "kg", { once: true, at: ago(75) })], { twin: false })
+    : instrument("scale", "scale", [none("body-weight", "kg", "in-motion")], { health: { state: "settling", reason: "in-motion" }, twin: false });
+}
+
+export function battery(is: "mains" | "low"): Instrument {
+  return instrument("battery", "power", [reading("battery-charge", is === "low" ? "17" : "91", "%"), reading("battery-voltage", "3.9", "V")], { health: { state: "live", reason: is === "low" ? "battery-low" : "on-mains" } });
+}
+
+/** Every instrument that a cart can have. */
+export const full: Instrument[] = [otoscope, camera, oximeter("finger"), thermometer("live"), cuff("result"), ecg(), stethoscope(), scale("weighed"), light, battery("mains")];
+
 const hash = (n: number): string => n.toString(16).padStart(64, "0");
 
 export function items(): BedsideItem[] {
@@ -46,6 +89,11 @@ export function items(): BedsideItem[] {
     { id: hash(4), kind: "clip", at: ago(200), instrument: "otoscope", side: "left", site: "ear", sent: true, review: false },
     { id: hash(3), kind: "reading", at: ago(260), instrument: "oximeter", quantity: "oxygen-saturation", text: "97", unit: "%", sent: true, review: true },
     { id: hash(2), kind: "reading", at: ago(260), instrument: "thermometer", quantity: "body-temperature", text: "38.2", unit: "Cel", sent: true, refused: true, review: true },
+    { id: hash(16), kind: "sound", at: ago(270), instrument: "stethoscope", twin: true, side: "left", site: "lung-back", sent: true, review: true },
+    { id: hash(15), kind: "reading", at: ago(280), instrument: "by hand", quantity: "diastolic-pressure", text: "66", unit: "mm[Hg]", method: "by-hand", side: "left", site: "arm", sent: true, review: false },
+    { id: hash(14), kind: "reading", at: ago(280), instrument: "by hand", quantity: "systolic-pressure", text: "102", unit: "mm[Hg]", method: "by-hand", side: "left", site: "arm", sent: true, review: false },
+    { id: hash(13), kind: "reading", at: ago(285), instrument: "by hand", quantity: "respiratory-rate", text: "32", unit: "/min", method: "by-hand", sent: true, review: false },
+    { id: hash(12), kind: "reading", at: ago(290), instrument: "ecg", quantity: "heart-rate", text: "84", unit: "/min", grade: "consumer", twin: true, sent: true, review: false },
     { id: hash(1), kind: "binding", at: ago(300), sent: true, review: false },
   ];
 }
@@ -114,14 +162,48 @@ async function jpeg(n: number): Promise<Blob> {
   return c.convertToBlob({ type: "image/jpeg" });
 }
 
+/** Waves as instruments draw them, as far as an eye can tell. */
+const bump = (i: number, at: number, width: number): number => Math.exp(-((i - at) ** 2) / width);
+const shapes: Record<string, { rate_hz: number; beat: number; value(i: number): number }> = {
+  pleth: { rate_hz: 75, beat: 40, value: (i) => bump(i, 10, 40) + 0.35 * bump(i, 22, 60) },
+  ecg: { rate_hz: 250, beat: 178, value: (i) => 0.12 * bump(i, 40, 90) - 0.1 * bump(i, 66, 6) + bump(i, 72, 10) - 0.25 * bump(i, 79, 8) + 0.28 * bump(i, 125, 320) },
+  phonogram: { rate_hz: 200, beat: 150, value: (i) => (0.9 * bump(i, 20, 60) + 0.6 * bump(i, 68, 40)) * Math.sin(i * 1.9) },
+};
+
+/** A sound file of two seconds. */
+function wav(): ArrayBuffer {
+  const n = 8000;
+  const v = new DataView(new ArrayBuffer(44 + 2 * n));
+  const text = (at: number, s: string): void => [...s].forEach((c, i) => v.setUint8(at + i, c.charCodeAt(0)));
+  text(0, "RIFF");
+  v.setUint32(4, 36 + 2 * n, true);
+  text(8, "WAVEfmt ");
+  v.setUint32(16, 16, true);
+  v.setUint16(20, 1, true);
+  v.setUint16(22, 1, true);
+  v.setUint32(24, 4000, true);
+  v.setUint32(28, 8000, true);
+  v.setUint16(32, 2, true);
+  v.setUint16(34, 16, true);
+  text(36, "data");
+  v.setUint32(40, 2 * n, true);
+  for (let i = 0; i < n; i++) v.setInt16(44 + 2 * i, 14000 * shapes["phonogram"]!.value((i / 20) % 150) * Math.sin(i / 9), true);
+  return v.buffer;
+}
+
 /** A cart that answers nothing for real. still: it gives one frame only, so that the picture freezes. */
 export function fixtureCart(pictures: "moving" | "frozen" | "none"): Cart {
-  const ring = new Ring(8);
-  ring.push({ instrument: "oximeter", quantity: "pleth", rate_hz: 75, at: ago(0), values: Array.from({ length: 600 }, (_, i) => Math.round(1000 * (Math.exp(-(((i % 40) - 10) ** 2) / 40) + 0.35 * Math.exp(-(((i % 40) - 22) ** 2) / 60)))) });
+  const ring = (quantity: string): Ring => {
+    const r = new Ring(8);
+    const s = shapes[quantity]!;
+    r.push({ instrument: "", quantity, rate_hz: s.rate_hz, at: ago(0), values: Array.from({ length: 8 * s.rate_hz }, (_, i) => Math.round(1000 * s.value(i % s.beat))) });
+    return r;
+  };
+  const rings = Object.fromEntries(Object.keys(shapes).map((q) => [q, ring(q)]));
   return {
     command: () => new Promise(() => {}),
-    review: async () => new Response(await jpeg(1)),
-    ring: () => ring,
+    review: async (item) => new Response(item === hash(16) ? wav() : await jpeg(1)),
+    ring: (_, quantity) => rings[quantity]!,
     listen: (_i, _b, onLevel, onState) => {
       onState(true);
       onLevel(0.4);

@@ -2,6 +2,7 @@
 // `npm run gallery` alone and is no part of the product.
 
 import { render } from "preact";
+import type { Instrument } from "../../../ui/api.ts";
 import { Base } from "../../../ui/base.tsx";
 import type { Settings } from "../../../ui/settings.ts";
 import "../../../ui/style.css";
@@ -9,7 +10,7 @@ import { kinds, type ViewState } from "../../../ui/viewstate.ts";
 import { App } from "./app.tsx";
 import "./bedside.css";
 import type { Seen } from "./cart.ts";
-import { amina, fixtureCart, held, live, oximeter, otoscope, state, thermometer, ago } from "./fixtures.ts";
+import { amina, battery, camera, cuff, ecg, fixtureCart, full, held, light, live, oximeter, otoscope, research, scale, state, stethoscope, thermometer, ago } from "./fixtures.ts";
 import { about, views, type View } from "./states.ts";
 import type { Task } from "./view.ts";
 
@@ -17,6 +18,8 @@ interface Scene { seen: Seen; start?: Task; forced?: ViewState; pictures?: "movi
 
 const open = (over = {}): Seen => ({ phase: "open", state: state(over) });
 const alike = [{ id: "n1", code: "name-alert", with: { name: "Amina Okafur", birth_date: "2018-11-02", id: "MRN-47115" } }];
+const cart = (...instruments: Instrument[]): Seen => open({ instruments });
+const withCuff = (is: Parameters<typeof cuff>[0], over = {}): Seen => open({ instruments: [otoscope, oximeter("finger"), cuff(is), scale("weighed")], ...over });
 const noPatient = { patient: undefined };
 const nobody = { patient: undefined, encounter: undefined, items: [] };
 
@@ -58,12 +61,44 @@ const scenes: Record<string, Scene> = {
   "instruments-no-camera": { seen: open({ instruments: [oximeter("no-finger"), thermometer("absent")] }), start: "instruments" },
   "capture-ready": { seen: open(held), start: "capture" },
   "capture-clip": { seen: open(), start: "capture", press: ["btn-clip"] },
-  "capture-measure": { seen: open(), start: "capture", press: ["btn-measure"] },
-  "capture-waveform": { seen: open(), start: "capture", press: ["btn-waveform"] },
+  "instruments-full": { seen: open({ instruments: full, battery_min: undefined, battery_percent: 91 }), start: "instruments" },
+  "instruments-full-absent": { seen: cart(camera, { ...oximeter("finger"), health: { state: "absent", reason: "unplugged" }, since: ago(12) }, cuff("old"), ecg({ health: { state: "live", reason: "leads-off" }, readings: [] }), scale("in-motion"), research), start: "instruments" },
+  "instruments-cuff-working": { seen: withCuff("working"), start: "instruments" },
+  "instruments-battery-low": { seen: open({ instruments: [...full.slice(0, 4), battery("low")], battery_min: 14, battery_percent: 17 }), start: "instruments" },
+  "capture-light-ready": { seen: cart(otoscope, camera, light, oximeter("finger"), stethoscope()), start: "capture" },
+  "capture-measure": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure"] },
+  "capture-measure-research": { seen: cart(otoscope, research), start: "capture", press: ["btn-measure"] },
+  "capture-measure-motion": { seen: cart(otoscope, scale("in-motion")), start: "capture", press: ["btn-measure"] },
+  "capture-measure-nothing": { seen: cart(otoscope), start: "capture", press: ["btn-measure"] },
+  "measure-cuff-ready": { seen: withCuff("rest"), start: "capture", press: ["btn-measure", "meter-cuff"] },
+  "measure-cuff-size": { seen: withCuff("rest"), start: "capture", press: ["btn-measure", "meter-cuff", "cuff-size-child"] },
+  "measure-cuff-working": { seen: withCuff("working"), start: "capture", press: ["btn-measure", "meter-cuff"] },
+  "measure-cuff-live-call": { seen: withCuff("working", live), start: "capture", press: ["btn-measure", "meter-cuff"] },
+  "measure-cuff-list-result": { seen: withCuff("result"), start: "capture", press: ["btn-measure", "meter-cuff"] },
+  "measure-cuff-old": { seen: withCuff("old"), start: "capture", press: ["btn-measure", "meter-cuff"] },
+  "measure-cuff-no-result": { seen: withCuff("no-result"), start: "capture", press: ["btn-measure", "meter-cuff"] },
+  "measure-cuff-still-full": { seen: withCuff("still-full"), start: "capture", press: ["btn-measure", "meter-cuff"] },
+  "measure-cuff-elsewhere": { seen: withCuff("working", live), start: "capture" },
+  "hand-list": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand"] },
+  "hand-list-call": { seen: open({ ...live, instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand"] },
+  "hand-temperature": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand", "hand-body-temperature", "pad-3", "pad-8", "pad-point", "pad-2"] },
+  "hand-pressure-ready": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand", "hand-blood-pressure", "pad-1", "pad-1", "pad-8"] },
+  "hand-pressure-call": { seen: open({ ...live, instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand", "hand-blood-pressure", "pad-1", "pad-1", "pad-8", "btn-hand-next", "pad-7", "pad-4"] },
+  "hand-weight": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand", "hand-body-weight", "pad-1", "pad-4", "pad-point", "pad-3", "pad-5"] },
+  "hand-breaths-ready": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand", "hand-respiratory-rate"] },
+  "hand-breaths-counting": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand", "hand-respiratory-rate", "btn-tap", "wait:160", "btn-tap", "wait:160", "btn-tap"] },
+  "hand-device": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand", "hand-body-weight", "btn-device"] },
+  "capture-waveform": { seen: open({ instruments: full }), start: "capture", press: ["btn-waveform"] },
+  "capture-waveform-ecg-live": { seen: open({ instruments: full }), start: "capture", press: ["btn-waveform", "drawer-ecg"] },
+  "capture-sound-ready": { seen: open({ instruments: full }), start: "capture", press: ["btn-sound"] },
+  "capture-sound-live": { seen: open({ instruments: full }), start: "capture", press: ["btn-sound", "btn-listen", "site-mitral"] },
+  "capture-sound-loud": { seen: open({ instruments: [otoscope, stethoscope({ state: "live", reason: "clipping" })], ...live }), start: "capture", press: ["btn-sound", "btn-listen"] },
+  "capture-sound-recording": { seen: open({ instruments: full }), start: "capture", press: ["btn-sound", "btn-listen", "btn-sound-20"] },
   "capture-note": { seen: open(), start: "capture", press: ["btn-note"] },
   "capture-first-picture": { seen: open(), start: "capture", pictures: "none" },
   "items-list": { seen: open({ ...held, refused: 1, disk_percent: 83 }), start: "items" },
   "items-review": { seen: open(held), start: "items", press: ["item:6"] },
+  "items-sound": { seen: open(held), start: "items", press: ["item:10", "wait:400"] },
   "items-correct": { seen: open(held), start: "items", press: ["item:6", "btn-correct", "reason-wrong-side"] },
   "call-ready": { seen: open(), start: "call" },
   "call-reason": { seen: open(), start: "call", press: ["btn-call-reason"] },
@@ -88,6 +123,10 @@ async function press(names: string[]): Promise<void> {
   await new Promise((r) => setTimeout(r, 100)); // effects first
   for (const n of names) {
     const [id, nth] = n.split(":");
+    if (id === "wait") {
+      await new Promise((r) => setTimeout(r, Number(nth)));
+      continue;
+    }
     const all = document.querySelectorAll<HTMLElement>(`[data-testid="${id}"]`);
     const el = nth === undefined ? all[0] : [...all].find((x) => x.dataset["item"]?.endsWith(nth));
     el?.click();

@@ -1,86 +1,57 @@
-// Instruments: the live picture, the live wave, the vital signs, and how each instrument is.
+// Instruments: the live picture, the live waves, the vital signs, and how each instrument is.
 
 import type { Instrument } from "../../../ui/api.ts";
-import { useCommand, useNow, useWords } from "../../../ui/base.tsx";
-import { Choice, ProblemLine, Scroller, StateView } from "../../../ui/components.tsx";
+import { useNow, useWords } from "../../../ui/base.tsx";
+import { Scroller, StateView } from "../../../ui/components.tsx";
+import { handOrder, handVitals } from "../../../ui/readings.ts";
+import type { Words } from "../../../ui/strings/words.ts";
 import { Vitals } from "../../../ui/vitals.tsx";
-import { LiveWave } from "../../../ui/wave.tsx";
-import type { Cart } from "./cart.ts";
+import { drawsWave } from "../../../ui/wave.tsx";
+import { savedValues } from "./byhand.tsx";
+import { Lights } from "./lights.tsx";
 import { instrumentName, Picture } from "./picture.tsx";
 import { viewState } from "./states.ts";
 import type { ViewProps } from "./view.ts";
+import { WaveBox } from "./waves.tsx";
 
-/** What each kind draws. */
-const drawn: Partial<Record<Instrument["kind"], string>> = { oximeter: "pleth", ecg: "ecg", stethoscope: "phonogram" };
+const mostWaves = 2; // below the picture, which needs the room
+
+/** How an instrument is; one that is gone, for how long. */
+export function healthWords(w: Words, i: Instrument, nowMs: number): string {
+  const reason = i.health.reason ? `: ${w.code("reason.", i.health.reason)}` : "";
+  const since = i.health.state === "absent" ? `, ${w.ago(Math.max(0, nowMs - Date.parse(i.since)))}` : "";
+  return `${w.t(`health.${i.health.state}`)}${since}${reason}`;
+}
 
 export function InstrumentsView(p: ViewProps) {
   const w = useWords();
+  const now = useNow();
   const state = p.forced ?? viewState("instruments", p.s);
   if (state) return <StateView state={state} />;
   const cameras = p.s.instruments.filter((i) => i.kind === "camera");
-  const now = useNow();
-  const waves = p.s.instruments.flatMap((i) => (i.health.state === "live" && drawn[i.kind] ? [{ i, quantity: drawn[i.kind]! }] : []));
-  const lights = p.s.instruments.filter((i) => i.kind === "light");
+  const waves = p.s.instruments.filter((i) => i.health.state === "live" && drawsWave(i)).slice(0, mostWaves);
   return (
     <div class="task-view" data-testid="view-instruments">
       <div class="col grow">
         <Picture cart={p.cart} cameras={cameras} camera={p.camera} onCamera={p.onCamera} />
-        {waves.slice(0, 2).map(({ i, quantity }) => {
-          const title = w.t("wave.title", { quantity: w.code("quantity.", quantity), instrument: instrumentName(w, i) });
-          return (
-            <div class="wave-box" key={i.name}>
-              <small>
-                {title} {i.twin && <span class="twin">{w.t("word.twin")}</span>}
-              </small>
-              <LiveWave testid={`wave-${quantity}`} ring={p.cart.ring(i.name, quantity)} label={title} />
-            </div>
-          );
-        })}
+        {waves.map((i) => (
+          <WaveBox key={i.name} cart={p.cart} instrument={i} />
+        ))}
       </div>
       <Scroller class="side">
-        <Vitals instruments={p.s.instruments} />
-        {lights.map((l) => (
-          <Light key={l.name} cart={p.cart} light={l} />
-        ))}
+        <Vitals instruments={p.s.instruments} hand={handVitals(savedValues(p.s.items), handOrder)} />
+        <Lights cart={p.cart} instruments={p.s.instruments} />
         <ul class="health">
           {p.s.instruments.map((i) => (
             <li key={i.name} data-testid={`instrument-${i.name}`} data-state={i.health.state}>
               <strong>{instrumentName(w, i)}</strong>
-              <span>
-                {`${w.t(`health.${i.health.state}`)}${i.health.reason ? `: ${w.code("reason.", i.health.reason)}` : ""}`}
-                {i.health.state === "absent" && ` (${w.ago(Math.max(0, now - Date.parse(i.since)))})`}
-              </span>
-              {i.grade && <span>{w.t(`grade.${i.grade}`)}</span>}
               {i.twin && <span class="twin">{w.t("word.twin")}</span>}
+              <span>{healthWords(w, i, now)}</span>
+              {i.grade && <span>{w.t(`grade.${i.grade}`)}</span>}
             </li>
           ))}
         </ul>
       </Scroller>
     </div>
-  );
-}
-
-const steps = [0, 25, 50, 75, 100];
-
-/** An exam light: five touches, no slider to hit with a glove. */
-function Light(p: { cart: Cart; light: Instrument }) {
-  const w = useWords();
-  const cmd = useCommand();
-  const axis = p.light.axes?.find((a) => a.name === "brightness");
-  if (!axis || p.light.health.state !== "live") return null;
-  const share = Math.round(((axis.value - axis.min) / (axis.max - axis.min)) * 100);
-  const nearest = steps.reduce((a, b) => (Math.abs(b - share) < Math.abs(a - share) ? b : a));
-  return (
-    <>
-      <Choice
-        label={instrumentName(w, p.light)}
-        testid={`light-${p.light.name}`}
-        columns={5}
-        value={String(nearest)}
-        onChoose={(v) => void cmd.run(() => p.cart.command("adjust", { instrument: p.light.name, set: { brightness: Math.round(axis.min + ((axis.max - axis.min) * Number(v)) / 100) } }))}
-        options={steps.map((n) => ({ value: String(n), text: n === 0 ? w.t("light.off") : `${n} %` }))}
-      />
-      <ProblemLine problem={cmd.problem} />
-    </>
   );
 }

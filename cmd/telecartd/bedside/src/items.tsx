@@ -95,11 +95,11 @@ export function ItemsView(p: ViewProps) {
           </ul>
         </Scroller>
       </div>
-      <Scroller class="side" testid="item-detail">
+      <div class="col side" data-testid="item-detail">
         {!item ? (
           <StateView state={{ kind: "empty", what: "items.pick" }} />
         ) : correcting ? (
-          <>
+          <Scroller class="grow">
             <Choice<Reason>
               label={w.t("items.correct.why")}
               testid="reason"
@@ -119,10 +119,25 @@ export function ItemsView(p: ViewProps) {
                 options={(["left", "right"] as const).map((v) => ({ value: v, text: w.t(`side.${v}`) }))}
               />
             )}
-            <div class="row correct-do">
-              <Button testid="btn-back" onPress={back}>
-                {w.t("word.back")}
-              </Button>
+            <p class="muted">{w.t("items.correct.what")}</p>
+            <ProblemLine problem={cmd.problem} />
+          </Scroller>
+        ) : (
+          <Scroller class="grow">
+            <h2>{itemWords(w, item)}</h2>
+            <p>
+              {w.time(item.at)}. {w.t(`items.state.${stateOf(item)}`)}.
+            </p>
+            {item.corrected && <p>{w.t("items.corrected", { reason: w.code("correct.", item.corrected) })}</p>}
+            <Review key={item.id} cart={p.cart} item={item} />
+          </Scroller>
+        )}
+        {item && (
+          <div class="row detail-do">
+            <Button testid="btn-back" onPress={back}>
+              {w.t("word.back")}
+            </Button>
+            {correcting ? (
               <Button
                 testid="btn-correct-save"
                 look="primary"
@@ -136,31 +151,16 @@ export function ItemsView(p: ViewProps) {
               >
                 {w.t("items.correct")}
               </Button>
-            </div>
-            <p class="muted">{w.t("items.correct.what")}</p>
-            <ProblemLine problem={cmd.problem} />
-          </>
-        ) : (
-          <>
-            <h2>{itemWords(w, item)}</h2>
-            <p>
-              {w.time(item.at)}. {w.t(`items.state.${stateOf(item)}`)}.
-            </p>
-            {item.corrected && <p>{w.t("items.corrected", { reason: w.code("correct.", item.corrected) })}</p>}
-            <Review key={item.id} cart={p.cart} item={item} />
-            <div class="row">
-              <Button testid="btn-back" class="grow" onPress={back}>
-                {w.t("word.back")}
-              </Button>
-              {!["correction", "event"].includes(item.kind) && (
-                <Button testid="btn-correct" class="grow" onPress={() => correct(true)}>
+            ) : (
+              !["correction", "event"].includes(item.kind) && (
+                <Button testid="btn-correct" onPress={() => correct(true)}>
                   {w.t("items.correct")}
                 </Button>
-              )}
-            </div>
-          </>
+              )
+            )}
+          </div>
         )}
-      </Scroller>
+      </div>
     </div>
   );
 }

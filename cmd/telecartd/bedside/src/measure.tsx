@@ -1,236 +1,215 @@
 // Measure: what an instrument shows, a cuff that starts at the nurse's touch, and what she measured herself.
 
-import { useEffect, useRef, useState } from "preact/hooks";
-import type { Instrument } from "../../../ui/api.ts";
-import { useCommand, useNow, useWords } from "../../../ui/base.tsx";
+import { useState } from "preact/hooks";
+import type { BedsideItem, BedsideState, Instrument } from "../../../ui/api.ts";
+import { useCommand, useWords } from "../../../ui/base.tsx";
 import { Button, Choice, ProblemLine } from "../../../ui/components.tsx";
-import { noNumber, savable, vitals } from "../../../ui/readings.ts";
-import type { Key } from "../../../ui/strings/words.ts";
+import { byHand, measuresPatient, savable, vitals } from "../../../ui/readings.ts";
+import { VitalTile } from "../../../ui/vitals.tsx";
+import { ByHand } from "./byhand.tsx";
 import type { Cart } from "./cart.ts";
 import { instrumentName } from "./picture.tsx";
-import { TapCounter, wholeMs } from "./tap.ts";
+import { isPlace, useWhere, type Where, WhereChoice, Work } from "./work.tsx";
 
-export const byHand = "by-hand";
-
-interface Props {
+export interface MeasureProps {
   cart: Cart;
+  items: BedsideItem[];
   meters: Instrument[];
-  busy: boolean;
-  save(verb: string, args: Record<string, unknown>): void;
-  where(kind: string): preact.ComponentChildren; // side and site, for what is measured there
+  practice: boolean;
+  onBack(): void;
 }
 
-export function Measure(p: Props) {
+/** What each of the ways to measure gets. */
+export interface WayProps extends MeasureProps {
+  choose: preact.ComponentChildren; // which way
+  where: Where;
+  saving: boolean;
+  outcome: preact.ComponentChildren; // "saved", or why not
+  save(verb: string, args: Record<string, unknown>): Promise<boolean>;
+}
+
+export function Measure(p: MeasureProps) {
   const w = useWords();
+  const cmd = useCommand();
+  const where = useWhere();
   const [chosen, choose] = useState<string>();
+  const [savedAt, setSavedAt] = useState<string>();
   const meter = p.meters.find((i) => i.name === chosen) ?? (chosen === byHand ? undefined : p.meters[0]);
-  return (
-    <>
+  const save = async (verb: string, args: Record<string, unknown>): Promise<boolean> => {
+    setSavedAt(undefined);
+    const ok = await cmd.run(() => p.cart.command(verb, { ...args, ...where.args }).then(() => true));
+    if (!ok) return false;
+    setSavedAt(new Date().toISOString());
+    where.clear();
+    return true;
+  };
+  const way: WayProps = {
+    ...p,
+    where,
+    saving: cmd.busy,
+    save,
+    outcome: (
+      <>
+        {savedAt && (
+          <p class="done" role="status" data-testid="saved">
+            {w.t("capture.saved", { time: w.time(savedAt) })}
+          </p>
+        )}
+        <ProblemLine problem={cmd.problem} />
+      </>
+    ),
+    choose: (
       <Choice
-        class="meter"
         label={w.t("capture.measure.which")}
         testid="meter"
         value={meter?.name ?? byHand}
-        columns={2}
-        onChoose={choose}
+        columns={1}
+        onChoose={(v) => {
+          choose(v);
+          setSavedAt(undefined);
+          cmd.clear();
+          where.clear();
+        }}
         options={[...p.meters.map((m) => ({ value: m.name, text: instrumentName(w, m) })), { value: byHand, text: w.t("method.by-hand") }]}
       />
-      {!meter ? <ByHand {...p} /> : meter.kind === "cuff" ? <Cuff key={meter.name} {...p} cuff={meter} /> : <Meter {...p} meter={meter} />}
-    </>
-  );
+    ),
+  };
+  if (!meter) return <ByHand {...way} />;
+  return meter.kind === "cuff" ? <Cuff key={meter.name} {...way} cuff={meter} /> : <Meter key={meter.name} {...way} meter={meter} />;
 }
 
-function Twin({ i }: { i: Instrument }) {
-  const w = useWords();
-  return i.twin ? (
-    <p>
-      <span class="twin">{w.t("word.twin")}</span>
-    </p>
-  ) : null;
-}
-
-function Meter(p: Props & { meter: Instrument }) {
+function Meter(p: WayProps & { meter: Instrument }) {
   const w = useWords();
   return (
-    <>
-      <Twin i={p.meter} />
-      <p class="measure-values num" data-testid="measure-values">
-        {vitals([p.meter]).map((v) => `${w.code("quantity.", v.quantity)} ${v.text}${v.reason ? ` (${w.code("reason.", v.reason)})` : ` ${w.code("unit.", v.unit)}`}`).join("  ·  ")}
-      </p>
-      {p.meter.grade === "uncalibrated" && <p>{w.t("grade.uncalibrated")}</p>}
-      <Button testid="btn-measure-save" look="primary" off={p.busy || !savable(p.meter)} onPress={() => p.save("reading", { instrument: p.meter.name })}>
-        {w.t("capture.measure.save")}
-      </Button>
-      {p.where(p.meter.kind)}
-    </>
-  );
-}
-
-/** The size is chosen anew for every measurement: the last patient's must not press the next one's arm. */
-function Cuff(p: Props & { cuff: Instrument }) {
-  const w = useWords();
-  const cmd = useCommand();
-  const [size, setSize] = useState("");
-  const working = p.cuff.health.reason === "measuring";
-  const now = p.cuff.readings.find((r) => r.quantity === "cuff-pressure" && r.text !== "");
-  const results = vitals([p.cuff]).filter((v) => v.quantity !== "cuff-pressure");
-  const ready = p.cuff.health.state === "live" && !working;
-  return (
-    <>
-      <Twin i={p.cuff} />
-      {working ? (
+    <Work
+      testid="view-measure"
+      choose={p.choose}
+      onBack={p.onBack}
+      actions={
         <>
-          <p class="measure-values num" role="status" data-testid="cuff-pressure">
-            {now ? w.t("cuff.now", { n: now.text }) : w.t("cuff.starting")}
-          </p>
-          <Button testid="btn-cuff-stop" look="danger" class="huge" onPress={() => void cmd.run(() => p.cart.command("stop-measure", { instrument: p.cuff.name }))}>
-            {w.t("cuff.stop")}
-          </Button>
-        </>
-      ) : (
-        <>
-          <Choice
-            label={w.t("cuff.size")}
-            testid="cuff-size"
-            columns={3}
-            value={size}
-            onChoose={setSize}
-            options={(p.cuff.modes ?? []).map((m) => ({ value: m, text: w.code("cuff.size.", m) }))}
-          />
-          <Button
-            testid="btn-cuff-start"
-            look="primary"
-            off={cmd.busy || !ready || size === ""}
-            onPress={() =>
-              void cmd.run(async () => {
-                await p.cart.command("measure", { instrument: p.cuff.name, mode: size });
-                setSize("");
-              })
-            }
-          >
-            {w.t("cuff.start")}
-          </Button>
-          <p class="measure-values num" data-testid="measure-values">
-            {results.map((v) => `${w.code("quantity.", v.quantity)} ${v.text}${v.text === noNumber ? "" : ` ${w.code("unit.", v.unit)}`}`).join("  ·  ")}
-          </p>
-          {p.cuff.health.reason && <p role="status">{w.code("reason.", p.cuff.health.reason)}</p>}
-          <Button testid="btn-measure-save" off={p.busy || !results.some((v) => v.text !== noNumber)} onPress={() => p.save("reading", { instrument: p.cuff.name })}>
+          <Button testid="btn-measure-save" look="primary" off={p.saving || !savable(p.meter) || (p.meter.grade === "uncalibrated" && !p.practice)} onPress={() => void p.save("reading", { instrument: p.meter.name })}>
             {w.t("capture.measure.save")}
           </Button>
-          {p.where("cuff")}
+          {p.outcome}
         </>
-      )}
+      }
+    >
+      <ul class="vital-list large" data-testid="measure-values">
+        {vitals([p.meter]).map((v) => (
+          <VitalTile key={v.quantity} v={v} />
+        ))}
+      </ul>
+      {isPlace(p.meter.kind) && <WhereChoice where={p.where} place={p.meter.kind} columns={p.meter.kind === "oximeter" ? 4 : 3} />}
+    </Work>
+  );
+}
+
+/** Is the cuff at work now? */
+export function working(cuff: Instrument): boolean {
+  return cuff.kind === "cuff" && cuff.health.reason === "measuring" && cuff.health.state !== "absent";
+}
+
+/** The pressure in the cuff now; undefined before it has said one. */
+function pressureNow(cuff: Instrument): string | undefined {
+  return cuff.readings.find((x) => x.quantity === "cuff-pressure" && x.text !== "")?.text;
+}
+
+function CuffStop(p: { cart: Cart; cuff: Instrument; testid: string; class?: string }) {
+  const w = useWords();
+  const cmd = useCommand();
+  return (
+    <>
+      <Button testid={p.testid} look="danger" {...(p.class && { class: p.class })} onPress={() => void cmd.run(() => p.cart.command("stop-measure", { instrument: p.cuff.name }))}>
+        {w.t("cuff.stop")}
+      </Button>
       <ProblemLine problem={cmd.problem} />
     </>
   );
 }
 
-/** What is entered by hand: the same names as in the table of quantities, in the order of a visit. */
-const hand = [
-  ["respiratory-rate"],
-  ["body-temperature"],
-  ["systolic-pressure", "diastolic-pressure"],
-  ["pulse-rate"],
-  ["oxygen-saturation"],
-  ["body-weight"],
-  ["body-height"],
-  ["head-circumference"],
-  ["pain-score"],
-] as const;
-
-function ByHand(p: Props) {
+/** The size is chosen anew for every measurement: the last patient's must not press the next one's arm. */
+function Cuff(p: WayProps & { cuff: Instrument }) {
   const w = useWords();
-  const [at, setAt] = useState(0);
-  const [values, setValues] = useState<Record<string, string>>({});
-  const [field, setField] = useState(0);
-  const quantities = hand[at]!;
-  const active = quantities[Math.min(field, quantities.length - 1)]!;
-  const write = (q: string, v: string): void => setValues((old) => ({ ...old, [q]: v.slice(0, 6) }));
-  const text = values[active] ?? "";
-  const complete = quantities.every((q) => /^\d+(\.\d+)?$/.test(values[q] ?? ""));
+  const cmd = useCommand();
+  const [size, setSize] = useState("");
+  const name = p.cuff.name;
+  if (working(p.cuff)) {
+    const now = pressureNow(p.cuff);
+    return (
+      <Work testid="view-measure" choose={p.choose} onBack={p.onBack} actions={p.outcome}>
+        <p class="cuff-now num" role="status" data-testid="cuff-pressure">
+          {now === undefined ? w.t("cuff.starting") : <strong>{now}</strong>} {now !== undefined && <span>{w.t("cuff.in")}</span>}
+        </p>
+        <p class="lead">{w.code("reason.", "measuring")}</p>
+        <CuffStop cart={p.cart} cuff={p.cuff} testid="btn-cuff-stop" class="huge" />
+      </Work>
+    );
+  }
+  const start = (): void =>
+    void cmd.run(async () => {
+      await p.cart.command("measure", { instrument: name, mode: size });
+      setSize("");
+    });
+  const ready = p.cuff.health.state === "live";
+  const result = savable(p.cuff);
+  return (
+    <Work
+      testid="view-measure"
+      choose={p.choose}
+      onBack={p.onBack}
+      actions={
+        <>
+          <Button testid="btn-cuff-start" look={result && size === "" ? "plain" : "primary"} off={cmd.busy || !ready || size === ""} onPress={start}>
+            {w.t("cuff.start")}
+          </Button>
+          {size === "" && ready && <p class="muted">{w.t("cuff.size.first")}</p>}
+          {result && (
+            <Button testid="btn-measure-save" look={size === "" ? "primary" : "plain"} off={p.saving} onPress={() => void p.save("reading", { instrument: name })}>
+              {w.t("capture.measure.save")}
+            </Button>
+          )}
+          {p.outcome}
+          <ProblemLine problem={cmd.problem} />
+        </>
+      }
+    >
+      <Choice
+        label={w.t("cuff.size")}
+        testid="cuff-size"
+        columns={3}
+        value={size}
+        onChoose={setSize}
+        options={(p.cuff.modes ?? []).map((m) => ({ value: m, text: w.code("cuff.size.", m) }))}
+      />
+      <ul class="vital-list large" data-testid="measure-values">
+        {vitals([p.cuff]).map((v) => (
+          <VitalTile key={v.quantity} v={v} />
+        ))}
+      </ul>
+      <WhereChoice where={p.where} place="cuff" columns={3} />
+    </Work>
+  );
+}
+
+/** On every other screen while a cuff is at work: stopping it is one touch away. */
+export function CuffBar(p: { s: BedsideState; cart: Cart }) {
+  const w = useWords();
   return (
     <>
-      <Choice
-        label={w.t("hand.what")}
-        testid="hand"
-        columns={2}
-        value={String(at)}
-        onChoose={(v) => {
-          setAt(Number(v));
-          setField(0);
-          setValues({});
-        }}
-        options={hand.map((qs, i) => ({ value: String(i), text: qs.length > 1 ? w.t("hand.pressure") : w.t(`quantity.${qs[0]}` as Key) }))}
-      />
-      {quantities[0] === "respiratory-rate" && <Breaths key={at} onRate={(n) => write("respiratory-rate", String(n))} />}
-      <div class="row">
-        {quantities.map((q, i) => (
-          <Button key={q} testid={`hand-${q}`} class="grow num" pressed={q === active} onPress={() => setField(i)}>
-            {`${w.t(`quantity.${q}` as Key)} ${values[q] || noNumber}`}
-          </Button>
-        ))}
-      </div>
-      <div class="pad" dir="ltr" role="group" aria-label={w.t("key.label")}>
-        {["1", "2", "3", "4", "5", "6", "7", "8", "9", ".", "0"].map((c) => (
-          <Button key={c} testid={`pad-${c}`} off={c === "." && text.includes(".")} onPress={() => write(active, text + c)}>
-            {c}
-          </Button>
-        ))}
-        <Button testid="pad-delete" onPress={() => write(active, text.slice(0, -1))}>
-          {w.t("key.delete")}
-        </Button>
-      </div>
-      <Button
-        testid="btn-hand-save"
-        look="primary"
-        off={p.busy || !complete}
-        onPress={() => p.save("by-hand", { values: quantities.map((q) => ({ quantity: q, value: values[q] })) })}
-      >
-        {w.t("capture.measure.save")}
-      </Button>
-      {p.where("thermometer")}
+      {p.s.instruments.filter(working).map((i) => (
+        <div class="bar cuff-bar" key={i.name} data-testid="cuff-bar">
+          <p class="grow">
+            <strong>{instrumentName(w, i)}: </strong>
+            {pressureNow(i) === undefined ? w.t("cuff.starting") : `${pressureNow(i)} ${w.t("cuff.in")}`}
+          </p>
+          <CuffStop cart={p.cart} cuff={i} testid="btn-cuff-stop-bar" />
+        </div>
+      ))}
     </>
   );
 }
 
-/** One touch a breath. */
-function Breaths(p: { onRate(n: number): void }) {
-  const w = useWords();
-  const counter = useRef(new TapCounter());
-  const [count, setCount] = useState(0);
-  useNow();
-  const now = performance.now();
-  const c = counter.current;
-  const rate = c.rate(now);
-  const left = Math.ceil((wholeMs - c.elapsed(now)) / 1000);
-  const done = c.done(now);
-  useEffect(() => {
-    if (done && rate !== undefined) p.onRate(rate);
-  }, [done]);
-  return (
-    <>
-      <Button
-        testid="btn-tap"
-        look={done ? "plain" : "primary"}
-        class="huge"
-        onPress={() => {
-          if (done) counter.current = new TapCounter();
-          counter.current.tap(performance.now());
-          setCount(counter.current.count);
-        }}
-      >
-        {done ? w.t("breaths.again") : w.t("breaths.tap")}
-      </Button>
-      <div class="row">
-        <p class="grow num" role="status" data-testid="breaths">
-          {count === 0 ? w.t("breaths.how") : done ? w.t("breaths.done", { n: rate ?? 0 }) : w.t("breaths.counting", { n: Math.max(0, count - 1), left })}
-        </p>
-        {!done && rate !== undefined && (
-          <Button testid="btn-breaths-use" onPress={() => p.onRate(rate)}>
-            {w.t("breaths.use", { n: rate })}
-          </Button>
-        )}
-      </div>
-    </>
-  );
+/** What can be measured with, among the instruments. */
+export function metersOf(instruments: Instrument[]): Instrument[] {
+  return instruments.filter(measuresPatient);
 }

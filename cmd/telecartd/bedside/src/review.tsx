@@ -81,6 +81,6 @@ export function Review(p: { cart: Cart; item: BedsideItem }) {
   if (!i.review) return <p class="muted">{w.t("items.no-review")}</p>;
   if (i.kind === "still") return <Still cart={p.cart} item={i.id} at={i.at} />;
   if (i.kind === "clip") return <ClipPlayer load={() => bytes(p.cart, i.id)} name={w.t("picture.earlier", { time: w.time(i.at) })} />;
-  if (i.kind === "sound") return <RecordedSound key={i.id} load={() => bytes(p.cart, i.id)} name={w.t("picture.earlier", { time: w.time(i.at) })} />;
+  if (i.kind === "sound") return <RecordedSound key={i.id} load={() => bytes(p.cart, i.id)} name={w.t("item.sound")} columns={3} />;
   return <Wave cart={p.cart} item={i} />;
 }

@@ -3,7 +3,7 @@
 
 import type { BedsideState } from "../../../ui/api.ts";
 import { useWords } from "../../../ui/base.tsx";
-import { ageMonths } from "../../../ui/readings.ts";
+import { ageMonths, batteryLow } from "../../../ui/readings.ts";
 import type { Words } from "../../../ui/strings/words.ts";
 import type { Seen } from "./cart.ts";
 
@@ -22,7 +22,7 @@ export function Strip({ seen }: { seen: Seen }) {
         {s && s.refused > 0 && <span>{w.t("held.refused", { n: s.refused })}</span>}
       </div>
       <div class="cell" data-testid="strip-battery">
-        <span>{s ? batteryWords(w, s) : ""}</span>
+        {s && batteryLow(s.instruments) && s.battery_min !== undefined ? <strong>{w.t("battery.low", { n: s.battery_min })}</strong> : <span>{s ? batteryWords(w, s) : ""}</span>}
         {s && s.disk_percent >= 80 && <span>{w.t("disk.used", { n: s.disk_percent })}</span>}
       </div>
       <div class="cell who" data-testid="strip-who">
