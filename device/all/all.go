@@ -13,6 +13,7 @@ import (
 	"telecart/device/ina219"
 	"telecart/device/light"
 	"telecart/device/max17048"
+	"telecart/device/max30102"
 	"telecart/device/max30205"
 	"telecart/device/mcp9808"
 	"telecart/device/mlx90614"
@@ -34,6 +35,7 @@ func Table() []device.Driver {
 		nonin.Driver(),
 		cms50d.Driver(),
 		oximeter.Driver(),
+		max30102.Driver(),
 		tmp117.Driver(),
 		max30205.Driver(),
 		mlx90614.Driver(),

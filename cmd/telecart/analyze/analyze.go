@@ -12,6 +12,6 @@ import "github.com/spf13/cobra"
 // New makes the command.
 func New() *cobra.Command {
 	c := &cobra.Command{Use: "analyze", Short: "Run the cart's signal chains over recorded samples"}
-	c.AddCommand(ecgCommand())
+	c.AddCommand(ecgCommand(), ppgCommand())
 	return c
 }
