@@ -161,6 +161,7 @@ const (
 
 	// BatteryCritical: the cart's own battery is about to end; what is being captured is to be saved now.
 	BatteryCritical Reason = "battery-critical"
+	SupplyLow       Reason = "supply-low" // and so is what feeds the cart: it sags
 )
 
 // onceStands is how long a value that was measured once (a cuff's, a scale's) is shown as current. The end of the

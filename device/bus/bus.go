@@ -8,6 +8,7 @@
 //   - Of all mux channels of one bus at most one is open, so chips behind different channels may have the same address.
 //   - Which channel is open is known only as long as nothing failed: after any error a channel is selected again, and read
 //     back, before it is used.
+//   - What is read while something holds the bus low is ErrStuck, and never taken for a chip's word.
 //   - Two instruments whose chips would answer to the same transaction are both refused, for as long as both are configured.
 //
 // The muxes are driven here and not by periph.io/x/devices/v3/pca9548, because that package remembers the channel it
@@ -27,7 +28,6 @@ import (
 	"sync"
 
 	"periph.io/x/conn/v3/i2c"
-	"periph.io/x/host/v3/sysfs"
 )
 
 // What a setting can be wrong in.
@@ -57,7 +57,7 @@ type Buses struct {
 }
 
 // New makes the buses of this machine.
-func New() *Buses { return Simulated(openSysfs) }
+func New() *Buses { return Simulated(openKernel) }
 
 // Simulated makes buses of models: open gives the bus of a port.
 func Simulated(open func(port string) (i2c.BusCloser, error)) *Buses {
@@ -81,16 +81,6 @@ func number(port string) (int, error) {
 		return 0, fmt.Errorf("%w, not %q", ErrPort, port)
 	}
 	return n, nil
-}
-
-// openSysfs goes straight to the one bus: i2creg would first start every GPIO, SPI, LED and thermal driver of the
-// machine, and would not know a bus that was plugged in later.
-func openSysfs(port string) (i2c.BusCloser, error) {
-	n, err := number(port)
-	if err != nil {
-		return nil, err
-	}
-	return sysfs.NewI2C(n)
 }
 
 // Open opens the chip at addr. mux is "" or "0x71.3"; who is the instrument's name. It claims the address, if Claim did not

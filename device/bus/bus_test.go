@@ -244,6 +244,79 @@ func TestStuck(t *testing.T) {
 	}
 }
 
+// A data line that is held low acknowledges everything and reads as zeros: those are not a chip's, though a chip may read zero.
+func TestDataLineHeld(t *testing.T) {
+	sim := &simbus.Bus{}
+	chip := &cell{tag: 0}
+	sim.Attach(0x48, chip)
+	sim.Mux(0x71).Attach(0, 0x49, &cell{tag: 2})
+	buses, text := recorded(sim)
+	x, y := open(t, buses, "", 0x48, "x"), open(t, buses, "0x71.0", 0x49, "y")
+	want(t, x, 0)
+	same(t, text, "48 w 00 r 00\n03 r ?? ! simbus: nobody at 0x03: no such device or address")
+	want(t, y, 2)
+	sim.HoldData()
+	text.Reset()
+	for _, c := range []*bus.Chip{x, y, y} { // y with its channel known, and not
+		if _, err := read(c); !errors.Is(err, bus.ErrStuck) {
+			t.Errorf("held low: %v", err)
+		}
+	}
+	same(t, text, "48 w 00 r 00\n03 r 00\n71 w 01\n71 r 00\n03 r 00\n71 w 01\n71 r 00\n03 r 00")
+	sim.Release()
+	want(t, x, 0)
+	want(t, y, 2)
+}
+
+// usb is what the kernel's i2c-tiny-usb makes of a bus: it says EIO for a clock that is held, and for an adapter that is gone.
+type usb struct {
+	i2c.BusCloser
+	gone bool
+}
+
+func (u *usb) Gone() bool { return u.gone }
+
+func (u *usb) Tx(addr uint16, w, r []byte) error {
+	err := u.BusCloser.Tx(addr, w, r)
+	if u.gone || errors.Is(err, syscall.ETIMEDOUT) {
+		return fmt.Errorf("sysfs-i2c: %v", syscall.EIO)
+	}
+	return err
+}
+
+func TestAdapterThatSaysEIO(t *testing.T) {
+	sim := &simbus.Bus{}
+	chip := &cell{tag: 1}
+	sim.Attach(0x48, chip)
+	sim.Attach(0x49, &cell{tag: 2})
+	var adapter *usb
+	buses := bus.Simulated(func(port string) (i2c.BusCloser, error) {
+		b, err := sim.Open(port)
+		adapter = &usb{BusCloser: b}
+		return adapter, err
+	})
+	a, b := open(t, buses, "", 0x48, "a"), open(t, buses, "", 0x49, "b")
+	want(t, a, 1)
+	sim.Hold()
+	if _, err := read(a); !errors.Is(err, bus.ErrStuck) {
+		t.Errorf("held low: %v", err)
+	}
+	sim.Release()
+	want(t, a, 1)
+	chip.fail = []error{fmt.Errorf("sysfs-i2c: %v", syscall.EIO)}
+	if _, err := read(a); err == nil || errors.Is(err, bus.ErrStuck) || errors.Is(err, bus.ErrGone) {
+		t.Errorf("one chip: %v", err)
+	}
+	adapter.gone = true
+	if _, err := read(a); !errors.Is(err, bus.ErrGone) || sim.Users() != 0 {
+		t.Errorf("unplugged: %v, %d connections are held", err, sim.Users())
+	}
+	if _, err := read(b); !errors.Is(err, bus.ErrGone) {
+		t.Errorf("the other: %v", err)
+	}
+	want(t, open(t, buses, "", 0x48, "a"), 1)
+}
+
 // An adapter on USB is unplugged: whoever holds the bus lets go at once (the kernel waits for that), and what is
 // opened later is the new one.
 func TestAdapterUnplugged(t *testing.T) {

@@ -64,6 +64,10 @@ func (l *line) hangUp() error {
 // is says whether the bus is still the one that was opened.
 func (l *line) is(generation int) bool { return l.conn != nil && l.generation == generation }
 
+// mortal is a bus that knows whether its adapter is still there. An adapter's driver seldom says so in its errors: i2c-tiny-usb
+// gives EIO. Until we close it the kernel can't let go of it, and sees nothing new on the same USB hub.
+type mortal interface{ Gone() bool }
+
 // tx makes one transaction on whatever segments are connected. After an error no mux's channel is taken for granted.
 func (l *line) tx(addr uint16, w, r []byte) error {
 	if l.conn == nil {
@@ -74,25 +78,45 @@ func (l *line) tx(addr uint16, w, r []byte) error {
 		return nil
 	}
 	clear(l.masks)
-	switch {
-	case is(err, syscall.ENODEV):
+	if m, ok := l.conn.(mortal); is(err, syscall.ENODEV) || ok && m.Gone() {
 		return fmt.Errorf("%w: %s: %w", ErrGone, l.port, errors.Join(err, l.hangUp()))
-	case held(err):
-		// One chip that stretches the clock for ever, or all of them? Nobody is at this address, so a bus that works says so.
-		if look := l.conn.Tx(nobody, nil, make([]byte, 1)); look != nil && held(look) {
-			return fmt.Errorf("%w: %s: %w", ErrStuck, l.port, err)
+	}
+	if held(err) {
+		// One chip that stretches the clock for ever, or all of them?
+		if stuck := l.look(); stuck != nil {
+			return fmt.Errorf("%w: %w", stuck, err)
 		}
 	}
 	return err
 }
 
+// look says whether the bus is stuck: nobody is at this address, and a bus that works says so. A data line that is held low
+// acknowledges everything and reads as zeros, to a controller that doesn't look.
+func (l *line) look() error {
+	err := l.conn.Tx(nobody, nil, make([]byte, 1))
+	if err == nil || held(err) {
+		clear(l.masks)
+		return fmt.Errorf("%w: %s", ErrStuck, l.port)
+	}
+	return nil
+}
+
+func zeros(r []byte) bool {
+	for _, b := range r {
+		if b != 0 {
+			return false
+		}
+	}
+	return len(r) > 0
+}
+
 // hopeless says that trying again at once is no use.
 func hopeless(err error) bool { return errors.Is(err, ErrStuck) || errors.Is(err, ErrGone) }
 
-// held: the controller could not get the bus, or gave up waiting for the clock. Which of the three it says differs
-// between the kernel's bus drivers.
+// held: the controller could not get the bus, or gave up waiting for the clock. Which of the four it says differs
+// between the kernel's bus drivers (i2c-bcm2835 and i2c-tiny-usb: EIO).
 func held(err error) bool {
-	return is(err, syscall.ETIMEDOUT) || is(err, syscall.EBUSY) || is(err, syscall.EAGAIN)
+	return is(err, syscall.ETIMEDOUT) || is(err, syscall.EBUSY) || is(err, syscall.EAGAIN) || is(err, syscall.EIO)
 }
 
 // isNACK: nobody acknowledged (the kernel's Documentation/i2c/fault-codes.rst; older bus drivers say EREMOTEIO).

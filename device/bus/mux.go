@@ -57,6 +57,9 @@ func (l *line) next(at claim, w, r []byte) error {
 		}
 	}
 	err := l.tx(at.addr, w, r)
+	if err == nil && zeros(r) {
+		err = l.look()
+	}
 	if err == nil || hopeless(err) {
 		return err
 	}
@@ -109,6 +112,9 @@ func (l *line) set(mux uint16, mask byte) error {
 		return nil
 	case err == nil:
 		clear(l.masks)
+		if err := l.look(); err != nil {
+			return err
+		}
 		return fmt.Errorf("%w: %#02x on %s reads %08b, not %08b", ErrMux, mux, l.port, got[0], mask)
 	case hopeless(err):
 		return err

@@ -36,7 +36,6 @@ const (
 
 // Reasons.
 const (
-	SupplyLow device.Reason = "supply-low" // about to brown out
 	OverRange device.Reason = "over-range" // more than the chip can measure
 	settling  device.Reason = "settling"
 )
@@ -168,7 +167,7 @@ func (m *monitor) report(bus uint16, shunt int16) {
 		amps.Value, amps.Absent = device.Decimal{}, OverRange
 	}
 	if mv < m.low {
-		h.Reason = SupplyLow
+		h.Reason = device.SupplyLow
 	}
 	m.out.Observe(h)
 	m.out.Observe(volts)

@@ -166,7 +166,7 @@ func openPWM(chip string, channel, hz int) (*pwm, error) {
 		return nil, err
 	}
 	if old, err := p.read("period"); err == nil && old == p.period {
-		return p, nil // as the last run left it
+		return p, p.write("enable", 1) // as bright as the last run left it
 	}
 	// The kernel refuses a period shorter than the duty.
 	if duty != 0 {

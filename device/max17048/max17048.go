@@ -201,9 +201,12 @@ func (g *gauge) report(now time.Time, s state) {
 	}
 	volts.Quantity, volts.Unit, volts.Value = voltage, "V", device.Decimal{Coef: (int64(s.voltage)*78125 + 500_000) / 1_000_000, Exp: -3}
 	min.Quantity, min.Unit = left, "min"
-	if n, ok := s.minutes(); ok {
+	switch n, ok := s.minutes(); {
+	case ok:
 		min.Value = device.Decimal{Coef: n}
-	} else {
+	case s.rate < 0: // so slowly that the chip can't tell
+		min.Absent = device.NotYet
+	default:
 		min.Absent = OnMains
 	}
 	for _, r := range []device.Reading{pc, volts, min} {

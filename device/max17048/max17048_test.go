@@ -65,7 +65,7 @@ func TestVectors(t *testing.T) {
 	g.report(start, state{voltage: 0xC300, charge: 0x6500, rate: 3})    // 101 %
 	g.report(start, state{voltage: 0xC300, charge: 0x5000, rate: -1})   // 16 days: no rate to plan by
 	want := []string{"live ", "battery-charge 80% discharging", "battery-voltage 3.900V ", "battery-left 120min ",
-		"battery-charge 100% charging", "battery-left 0min on-mains"}
+		"battery-charge 100% charging", "battery-left 0min on-mains", "battery-left 0min not-yet"}
 	if !slices.Equal(w, want) {
 		t.Errorf("%q", w)
 	}

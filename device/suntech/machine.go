@@ -32,6 +32,7 @@ const (
 	restLost  = 3 * restEvery          // without a packet at rest
 	minPause  = 30 * time.Second       // between cycles: the arm's blood must come back
 	letOut    = 20                     // mmHg: below it the cuff is as good as empty
+	letOutIs  = 2 * time.Second        // for so long: a stop that was not heard has the pressure rise again
 	letOutFor = 15 * time.Second       // the longest that emptying may take before we say so
 )
 
@@ -68,7 +69,8 @@ const (
 //	inflating  'K'                                fetching   asks for the result
 //	fetching   the result                         idle       three values, or why not
 //	any        stop: hand, limit, time, silence   emptying   sends the abort, again and again
-//	emptying   a pressure below letOut            idle       says why it was stopped
+//	emptying   below letOut for letOutIs          idle       says why it was stopped
+//	idle       a pressure above letOut            emptying   sends the abort: nobody started it
 //
 // Silence of the module while it measures ends everything with an error: the instrument is started anew, and begins
 // with an abort.
@@ -85,6 +87,8 @@ type machine struct {
 	heard   time.Time     // the last packet
 	asked   time.Time     // the last poll
 	stopped int           // aborts sent in this phase
+	empty   time.Time     // since when the pressure is below letOut; zero: it isn't
+	spoke   bool          // the module has said anything yet
 }
 
 // value is one of a result's; absent if why is set.
@@ -99,13 +103,14 @@ var results = [...]string{systolic, diastolic, mean, pulse}
 func newMachine(now time.Time, send func([]byte), observe func(device.Health, ...value)) *machine {
 	m := &machine{send: send, observe: observe, heard: now}
 	m.enter(asking, now)
-	m.observe(device.Health{State: device.Settling, Reason: Settling})
 	m.send(request(abort)) // the one before us may have been killed while it measured
 	m.poll(now)
 	return m
 }
 
-func (m *machine) enter(p phase, now time.Time) { m.phase, m.began, m.stopped = p, now, 0 }
+func (m *machine) enter(p phase, now time.Time) {
+	m.phase, m.began, m.stopped, m.empty = p, now, 0, time.Time{}
+}
 
 func (m *machine) poll(now time.Time) {
 	m.asked = now
@@ -155,6 +160,10 @@ func (m *machine) abort(now time.Time) {
 // packet takes one packet's data.
 func (m *machine) packet(now time.Time, data []byte) {
 	m.heard = now
+	if !m.spoke { // not before: the screen may still say what the last run ended with, "take the cuff off"
+		m.spoke = true
+		m.observe(device.Health{State: device.Settling, Reason: Settling}, value{cuffPressure, 0, NotMeasured})
+	}
 	if len(data) == 1 {
 		m.status(now, data[0])
 		return
@@ -191,15 +200,14 @@ func (m *machine) pressure(now time.Time, mmHg int) {
 			return
 		}
 		m.observe(device.Health{State: device.Live, Reason: Measuring}, value{cuffPressure, mmHg, ""})
-	case asking, emptying:
-		if mmHg >= letOut {
-			if m.phase == emptying {
-				m.observe(device.Health{State: device.Live, Reason: Measuring}, value{cuffPressure, mmHg, ""})
-			}
-			return
+	case idle:
+		if mmHg >= letOut { // nobody started it, or a stop was not heard
+			m.why = StillFull
+			m.enter(emptying, now)
+			m.abort(now)
 		}
-		if m.phase == emptying {
-			m.finish(now, absent(m.why)...)
+	case asking:
+		if mmHg >= letOut {
 			return
 		}
 		if m.stopped > 0 { // it was full when we came: somebody was being measured
@@ -207,7 +215,26 @@ func (m *machine) pressure(now time.Time, mmHg int) {
 		}
 		m.enter(idle, now)
 		m.observe(device.Health{State: device.Live})
+	case emptying:
+		switch {
+		case mmHg >= letOut:
+			m.empty = time.Time{}
+		case m.empty.IsZero():
+			m.empty = now
+		case now.Sub(m.empty) >= letOutIs:
+			m.finish(now, absent(m.why)...)
+			return
+		}
+		m.observe(m.venting(now), value{cuffPressure, mmHg, ""})
 	}
+}
+
+// venting is the health while the air goes out, or doesn't.
+func (m *machine) venting(now time.Time) device.Health {
+	if m.empty.IsZero() && now.Sub(m.began) > letOutFor {
+		return device.Health{State: device.Faulty, Reason: StillFull}
+	}
+	return device.Health{State: device.Live, Reason: Measuring}
 }
 
 func (m *machine) result(now time.Time, r result) {
@@ -247,11 +274,11 @@ func (m *machine) tick(now time.Time) error {
 		limit = restLost
 	}
 	if quiet > limit {
-		if m.phase == idle || m.phase == asking {
+		if m.phase == idle {
 			return fmt.Errorf("%w for %s: check its cable and power", ErrSilent, quiet.Round(time.Second))
 		}
 		m.send(request(abort)) // it may hear though we don't
-		return device.Fault{Health: device.Health{State: device.Faulty, Reason: CuffSilent}, Err: fmt.Errorf("%w while it measured", ErrSilent)}
+		return device.Fault{Health: device.Health{State: device.Faulty, Reason: CuffSilent}, Err: fmt.Errorf("%w: if a cuff is on, take it off; check its cable and power", ErrSilent)}
 	}
 	if (m.phase == starting || m.phase == inflating || m.phase == fetching) && now.Sub(m.cycle) > m.size.maxCycle {
 		m.stop(now, TooLong)
@@ -268,7 +295,7 @@ func (m *machine) tick(now time.Time) error {
 	}
 	switch m.phase {
 	case asking, emptying:
-		if now.Sub(m.began) > letOutFor {
+		if m.phase == asking && m.spoke && now.Sub(m.began) > letOutFor {
 			m.observe(device.Health{State: device.Faulty, Reason: StillFull})
 		}
 		m.abort(now)

@@ -75,12 +75,12 @@ const nothing = "systolic-pressure=0/%[1]s diastolic-pressure=0/%[1]s mean-press
 
 func TestMeasurement(t *testing.T) {
 	b := newBench(t)
-	b.tells("settling settling", "ABORT", "pressure?")
+	b.tells("ABORT", "pressure?")
 	if err := b.start(b.now, "adult"); !errors.Is(err, device.ErrBusy) {
 		t.Error("before it is known that the cuff is empty:", err)
 	}
 	b.after(100*time.Millisecond, 3)
-	b.tells("live")
+	b.tells("settling settling cuff-pressure=0/not-measured", "live")
 	if err := b.start(b.now, "adult"); err != nil {
 		t.Fatal(err)
 	}
@@ -144,9 +144,14 @@ func TestStops(t *testing.T) {
 		if n := len(b.story); !b.said("ABORT") || n < 4 {
 			t.Errorf("%s: the abort is not repeated while there is pressure: %v", c.why, b.story)
 		}
+		b.after(1500*time.Millisecond, 10)
+		b.after(100*time.Millisecond, 30) // it rises again: the stop was not heard
+		if b.after(1900*time.Millisecond, 10); b.phase != emptying {
+			t.Errorf("%s: believed too soon", c.why)
+		}
 		b.story = nil
-		b.after(100*time.Millisecond, 10)
-		b.tells(c.says + " " + fmt.Sprintf(nothing, c.why) + " cuff-pressure=0/not-measured")
+		b.after(200*time.Millisecond, 10)
+		b.tells("live measuring cuff-pressure=10", c.says+" "+fmt.Sprintf(nothing, c.why)+" cuff-pressure=0/not-measured")
 		if err := b.start(b.now, "adult"); !errors.Is(err, device.ErrTooSoon) {
 			t.Errorf("%s: no pause after it: %v", c.why, err)
 		}
@@ -159,8 +164,30 @@ func TestStillFull(t *testing.T) {
 	b.after(time.Second, 150)
 	b.stop(b.now, NotMeasured)
 	b.story = nil
-	if err := b.after(16*time.Second, 150); err != nil || !b.said("faulty still-full") || !b.said("ABORT") {
+	if err := b.after(16*time.Second, 150); err != nil || !b.said("ABORT") {
 		t.Error(err, b.story)
+	}
+	b.story = nil
+	b.after(time.Second, 150)
+	b.tells("faulty still-full cuff-pressure=150", "ABORT", "pressure?") // and nothing else in between
+}
+
+// A stop that comes before there is pressure, and is not heard, must not leave the arm to itself.
+func TestInflatesUnasked(t *testing.T) {
+	b := newBench(t).ready()
+	_ = b.start(b.now, "adult")
+	b.after(200*time.Millisecond, 5)
+	b.stop(b.now, NotMeasured)
+	if b.after(3*time.Second, 5); b.phase != idle {
+		t.Fatal(b.phase)
+	}
+	b.story = nil
+	b.after(6*time.Second, 120)
+	if b.phase != emptying || !b.said("ABORT") {
+		t.Error(b.phase, b.story)
+	}
+	if err := b.start(b.now, "adult"); !errors.Is(err, device.ErrBusy) {
+		t.Error(err)
 	}
 }
 
@@ -171,6 +198,11 @@ func TestSilence(t *testing.T) {
 	}
 	if err := b.after(2*time.Second, -1); !errors.Is(err, ErrSilent) {
 		t.Error(err)
+	}
+	b = newBench(t) // it hangs from the beginning: as if it had hung while it measured
+	var first device.Fault
+	if err := b.after(16*time.Second, -1); !errors.As(err, &first) || first.Health.Reason != CuffSilent || b.said("settling settling") {
+		t.Error(err, b.story)
 	}
 	b = newBench(t).ready()
 	_ = b.start(b.now, "adult")
@@ -185,6 +217,7 @@ func TestSilence(t *testing.T) {
 
 func TestFullWhenWeCome(t *testing.T) {
 	b := newBench(t)
+	b.packet(b.now, []byte{140, 0})
 	b.after(time.Second, 140) // the agent was killed while it measured
 	if b.phase != asking || !b.said("ABORT") {
 		t.Fatal(b.story)

@@ -150,6 +150,7 @@ func (c *cuff) serve(ctx context.Context, path string) (err error) {
 		if m.phase != idle {
 			send(request(abort))
 			err = errors.Join(err, port.Drain())
+			c.read(value{cuffPressure, 0, NotMeasured}) // what is in the cuff is not known any more
 		}
 	}()
 	var d decoder
@@ -195,15 +196,18 @@ func (c *cuff) obey(m *machine, now time.Time, o order, send func([]byte)) error
 // with the measurement and not by growing old.
 func (c *cuff) observe(h device.Health, values ...value) {
 	c.out.Observe(h)
-	at := c.stamp.Now()
 	for _, v := range values {
-		r := device.Reading{Quantity: v.quantity, Unit: "mm[Hg]", Method: oscillometric, Instrument: c.id, At: at, Absent: v.why}
-		if v.quantity == pulse {
-			r.Unit = "/min"
-		}
-		if v.why == "" {
-			r.Value = device.Decimal{Coef: int64(v.n)}
-		}
-		c.out.Observe(r)
+		c.read(v)
 	}
+}
+
+func (c *cuff) read(v value) {
+	r := device.Reading{Quantity: v.quantity, Unit: "mm[Hg]", Method: oscillometric, Instrument: c.id, At: c.stamp.Now(), Absent: v.why}
+	if v.quantity == pulse {
+		r.Unit = "/min"
+	}
+	if v.why == "" {
+		r.Value = device.Decimal{Coef: int64(v.n)}
+	}
+	c.out.Observe(r)
 }

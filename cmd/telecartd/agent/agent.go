@@ -436,7 +436,7 @@ func (a *Agent) listen(ctx context.Context, listening chan<- struct{}) error {
 				a.inputs.tell(*e.Input)
 			default:
 				if e.Health != nil && e.Health.Kind == device.KindPower {
-					a.gasp(e.Health.Health)
+					a.gasp()
 				}
 				a.change()
 			}

@@ -76,6 +76,9 @@ func (a *Agent) frames(ctx context.Context, instrument string, n int, during tim
 			case <-ctx.Done():
 			}
 		}
+		if err != nil && during > 0 && len(out) > 1 {
+			return out, nil // what was seen before it was unplugged is worth keeping
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %s gives no picture: %v", errInstrument, instrument, err)
 		}

@@ -32,6 +32,7 @@ type consults struct {
 	calling  *calling
 	sending  map[string]*sending // by instrument
 	shells   map[string]*steer.Shell
+	running  map[string]bool // of shells
 	known    map[string][]device.Axis
 	lostAt   time.Time    // when the link went down during a live consult
 	mustTap  bool         // the outage was long: the nurse must touch Continue
@@ -56,7 +57,7 @@ type sending struct {
 const longOutage = 10 * time.Minute
 
 func newConsults(a *Agent) *consults {
-	c := &consults{a: a, wake: make(chan struct{}, 1), axesC: make(chan string, 16), sending: map[string]*sending{}, shells: map[string]*steer.Shell{},
+	c := &consults{a: a, wake: make(chan struct{}, 1), axesC: make(chan string, 16), sending: map[string]*sending{}, shells: map[string]*steer.Shell{}, running: map[string]bool{},
 		known: map[string][]device.Axis{}, problems: map[string]string{}}
 	for _, i := range a.set.Instrument {
 		c.steers(i.Name)
@@ -79,6 +80,16 @@ func (c *consults) steers(name string) *steer.Shell {
 	defer c.mu.Unlock()
 	c.shells[name] = sh
 	return sh
+}
+
+// launch runs an instrument's lease machine, once.
+func (c *consults) launch(ctx context.Context, wg *sync.WaitGroup, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sh := c.shells[name]; sh != nil && !c.running[name] {
+		c.running[name] = true
+		wg.Go(func() { sh.Run(ctx) })
+	}
 }
 
 func (c *consults) shell(name string) *steer.Shell {
@@ -106,8 +117,7 @@ func (c *consults) run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for _, name := range c.steered() {
-		sh := c.shell(name)
-		wg.Go(func() { sh.Run(ctx) })
+		c.launch(ctx, &wg, name)
 	}
 	wg.Go(func() { c.readAxes(ctx) })
 	defer c.stop()

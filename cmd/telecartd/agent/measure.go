@@ -19,6 +19,7 @@ type HandValue struct {
 }
 
 const (
+	orderWait   = 5 * time.Second // for an instrument to take an order
 	maxByHand   = 8               // values at once
 	maxDevice   = 80              // bytes of the name of the clinic's own device
 	pressureNow = "cuff-pressure" // while a cuff works; no result
@@ -33,6 +34,8 @@ func (a *Agent) measure(ctx context.Context, instrument, mode string) error {
 	if _, _, err := a.body(capture.Reading); err != nil { // a result must belong to somebody
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, orderWait)
+	defer cancel()
 	return t.Start(ctx, mode)
 }
 
@@ -41,6 +44,8 @@ func (a *Agent) stopMeasure(ctx context.Context, instrument string) error {
 	if !ok {
 		return fmt.Errorf("%w: %q does not measure on demand", errInstrument, instrument)
 	}
+	ctx, cancel := context.WithTimeout(ctx, orderWait)
+	defer cancel()
 	return t.Abort(ctx)
 }
 

@@ -56,6 +56,9 @@ func (p *plugs) adopt(ctx context.Context, n device.Node, present []device.Node)
 		return
 	}
 	port := hotplug.Name(n, present)
+	if n.Class == "video4linux" && n.Port != "" { // cheap cameras share a serial number, and the second one may come later
+		port = "usb-port:" + n.Port
+	}
 	_, where, _ := strings.Cut(port, ":")
 	what := cmp.Or(strings.TrimSpace(n.Name), string(p.a.drivers[i].Kind))
 	s := device.Settings{Name: fmt.Sprintf("%.40s %.40s", what, where), Driver: p.a.drivers[i].Name, Port: port}
@@ -65,8 +68,8 @@ func (p *plugs) adopt(ctx context.Context, n device.Node, present []device.Node)
 	}
 	p.adopted = append(p.adopted, s)
 	p.a.log.Info("agent: found", "instrument", s.Name, "driver", s.Driver, "port", port)
-	if sh := p.a.consult.steers(s.Name); sh != nil {
-		p.shells.Go(func() { sh.Run(ctx) })
+	if p.a.consult.steers(s.Name) != nil {
+		p.a.consult.launch(ctx, &p.shells, s.Name)
 	}
 	p.a.change()
 }

@@ -1,14 +1,18 @@
 package agent
 
 import (
+	"slices"
+
 	"telecart/device"
 	"telecart/device/supervisor"
 )
 
-// gasp is what the battery's health means: when it is about to end, clips and sounds that are being captured end early and
-// are saved, and new ones are refused. All else is saved as it comes anyway.
-func (a *Agent) gasp(h device.Health) {
-	critical := h.Reason == device.BatteryCritical
+// gasp looks at the health of all that gives power. When one of them is about to end, clips and sounds that are being captured
+// end early and are saved, and new ones are refused. All else is saved as it comes anyway.
+func (a *Agent) gasp() {
+	critical := slices.ContainsFunc(a.sup.Snapshot(), func(s supervisor.Status) bool {
+		return s.Kind == device.KindPower && (s.Health.Reason == device.BatteryCritical || s.Health.Reason == device.SupplyLow)
+	})
 	if a.lastGasp.Swap(critical) != critical && critical {
 		a.notice("battery-empty", nil)
 	}

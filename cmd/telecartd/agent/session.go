@@ -152,6 +152,7 @@ func (a *Agent) step(ctx context.Context, f func(e *capture.Encounter) ([]captur
 	a.mu.Unlock()
 	if is.ID != was.ID && was.ID != (ledger.ID{}) {
 		a.letGo(context.WithoutCancel(ctx)) // before anything can be started for the next patient
+		a.sup.Forget()                      // a result that came meanwhile is nobody's
 	}
 	if is.ID != was.ID && was.ID != (ledger.ID{}) { // its key can't open anything from now on
 		b := books[0]

@@ -44,8 +44,9 @@ export function listen(url: string, onLevel: (level: number) => void, onState: (
       at += buffer.duration;
     };
     ws.onclose = () => {
+      if (stopped) return;
       onState(false);
-      if (!stopped) timer = setTimeout(open, 500);
+      timer = setTimeout(open, 500);
     };
   };
   open();
