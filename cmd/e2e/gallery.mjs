@@ -66,7 +66,7 @@ function faults({ target, apart }) {
     }
   }
   for (const el of document.querySelectorAll(".scroll, .side:not(.scroller)")) {
-    if (seen(el) && el.scrollWidth > el.clientWidth + 2) bad.push(`${name(el)} scrolls sideways`);
+    if (seen(el) && el.scrollWidth > el.clientWidth + 4) bad.push(`${name(el)} scrolls sideways`);
   }
   const strip = document.querySelector("[data-testid=strip]");
   for (const part of [strip, ...document.querySelectorAll("[data-testid=picture-canvas], [data-testid=stage-video]")]) {

@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { dirname, join } from "node:path";
+import { instruments, watchAudio } from "./instruments.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const shots = join(root, "out", "screens");
@@ -43,7 +44,8 @@ const must = (ok, what) => {
 const pages = [];
 const patience = 10_000;
 const [bedside, people] = [await freePort(), await freePort()];
-const demo = spawn(join(root, "bin", "telecart"), ["demo", "--bedside", `127.0.0.1:${bedside}`, "--console", `127.0.0.1:${people}`], {
+const bin = process.env.TELECART_BIN ?? join(root, "bin");
+const demo = spawn(join(bin, "telecart"), ["demo", "--bedside", `127.0.0.1:${bedside}`, "--console", `127.0.0.1:${people}`], {
   stdio: ["pipe", "pipe", "inherit"],
 });
 const lines = createInterface({ input: demo.stdout });
@@ -133,7 +135,10 @@ try {
   const nurse = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
   const doctor = await (await browser.newContext({ viewport: { width: 1366, height: 768 } })).newPage();
   pages.push(nurse, doctor);
-  for (const p of pages) p.setDefaultTimeout(patience);
+  for (const p of pages) {
+    p.setDefaultTimeout(patience);
+    await p.addInitScript(watchAudio);
+  }
   const broken = [];
   for (const p of pages) p.on("pageerror", (e) => broken.push(e.message));
 
@@ -232,6 +237,7 @@ try {
     await shot(doctor, "console-still");
     await doctor.keyboard.press("Escape");
   });
+  await instruments({ nurse, doctor, check, must, until, id, shot });
   await shot(doctor, "console");
   await check("cut: the screens say so, capture goes on, nothing is called sent", async () => {
     await nurse.locator(id("task-capture")).click();
@@ -269,8 +275,9 @@ try {
     await shot(doctor, "console-back");
     return `sent after ${sent} ms, picture after ${Date.now() - from} ms`;
   });
-  await check("a different wristband stops with both names", async () => {
-    await scan(nurse, "MRN-1002|Bo Abel|2018-01-02", async () => {
+  await check("a different wristband on the cart's own scanner stops with both names", async () => {
+    demo.stdin.write("scan MRN-1002|Bo Abel|2018-01-02\n");
+    await until("both names", async () => {
       const t = await nurse.locator("body").innerText();
       return t.includes("Ada Bell") && t.includes("Bo Abel");
     });

@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
+import { join, resolve } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { Instrument, Reading } from "./api.ts";
-import { aged, ageMonths, band, savable, vitals } from "./readings.ts";
+import { aged, ageMonths, band, batteryLow, charge, handOrder, handVitals, measuresPatient, ofCart, pressure, savable, type Saved, vitals } from "./readings.ts";
 import { Ring } from "./ring.ts";
 
 const reading = (over: Partial<Reading> = {}): Reading => ({ quantity: "body-temperature", value: 37, text: "37.0", unit: "Cel", at: "2026-01-01T10:00:00Z", stale: false, ...over });
@@ -36,6 +38,72 @@ describe("vitals", () => {
   });
 
   it("counts nothing as current when its reporter is cut off", () => expect(vitals(aged([meter()]))[0]!.reason).toBe("stale"));
+});
+
+describe("a value measured once", () => {
+  const scale = (over: Partial<Instrument>, r: Partial<Reading>): Instrument => meter({ name: "scale", kind: "scale", readings: [reading({ quantity: "body-weight", unit: "kg", text: "14.35", once: true, ...r })], ...over });
+  it("stands, whatever became of the instrument", () => expect(vitals([scale({ health: { state: "absent", reason: "unplugged" } }, {})])[0]).toMatchObject({ text: "14.35", at: "2026-01-01T10:00:00Z" }));
+  it("is drawn as old after its time", () => expect(vitals([scale({}, { stale: true })])[0]).toMatchObject({ text: "14.35", oldSince: "2026-01-01T10:00:00Z", reason: "stale" }));
+  it("that is absent is no number", () => expect(vitals([scale({ health: { state: "settling", reason: "in-motion" } }, { text: "", absent: "in-motion" })])[0]).toMatchObject({ text: "---", reason: "in-motion" }));
+  it("that is absent is no number, even if it carries one", () => expect(vitals([scale({}, { absent: "in-motion" })])[0]).toMatchObject({ text: "---", reason: "in-motion" }));
+  it("is not waited for", () => expect(vitals([scale({ readings: [] }, {})])[0]).toMatchObject({ text: "---", reason: "not-measured" }));
+});
+
+describe("blood pressure", () => {
+  const made = { unit: "mm[Hg]", once: true, method: "oscillometric" };
+  const cuff = (readings: Partial<Reading>[], over: Partial<Instrument> = {}): Instrument => meter({ name: "cuff", kind: "cuff", readings: readings.map((r) => reading({ ...made, ...r })), ...over });
+  const [s, d] = [{ quantity: "systolic-pressure", text: "118" }, { quantity: "diastolic-pressure", text: "74" }];
+  it("is one line with what came with it", () => {
+    expect(vitals([cuff([s, d, { quantity: "mean-pressure", text: "89" }, { quantity: "pulse-rate", text: "85", unit: "/min" }])])).toMatchObject([
+      { quantity: pressure, text: "118/74", unit: "mm[Hg]", method: "oscillometric", at: "2026-01-01T10:00:00Z", also: [{ quantity: "mean-pressure", text: "89" }, { quantity: "pulse-rate", text: "85" }] },
+    ]);
+  });
+  it.each([
+    ["systolic", [{ ...s, text: "", absent: "no-result" }, d]],
+    ["diastolic", [s, { ...d, text: "", absent: "no-result" }]],
+  ])("without the %s one is none", (_, readings) => {
+    const [v] = vitals([cuff(readings)]);
+    expect(v).toMatchObject({ text: "---", reason: "no-result" });
+    expect(v!.at).toBeUndefined();
+  });
+  it("says that the cuff is at work, and what is in it", () => {
+    const i = cuff([{ ...s, text: "", absent: "not-measured" }, { ...d, text: "", absent: "not-measured" }, { quantity: "cuff-pressure", text: "142" }], { health: { state: "live", reason: "measuring" } });
+    expect(vitals([i])[0]).toMatchObject({ text: "---", reason: "measuring", also: [{ quantity: "cuff-pressure", text: "142" }] });
+    expect(savable(i)).toBe(false);
+  });
+  it("has its place before the first measurement", () => expect(vitals([cuff([])])[0]).toMatchObject({ quantity: pressure, text: "---", reason: "not-measured" }));
+});
+
+describe("what a person measured", () => {
+  const saved = (quantity: string, text: string, minute: number, over: Partial<Saved> = {}): Saved => ({ quantity, text, unit: "", at: `2026-01-01T10:${String(minute).padStart(2, "0")}:00Z`, method: "by-hand", wrong: false, ...over });
+  const shown = (all: Saved[]): string[] => handVitals(all, handOrder).map((v) => `${v.quantity} ${v.text}`);
+  it("is the latest of each, in the order of a visit", () => expect(shown([saved("body-weight", "14.35", 2), saved("respiratory-rate", "38", 1), saved("respiratory-rate", "32", 5)])).toEqual(["respiratory-rate 32", "body-weight 14.35"]));
+  it("is not what an instrument measured, nor what was entered in error", () => expect(shown([saved("pulse-rate", "80", 1, { method: undefined }), saved("body-weight", "143.5", 2, { wrong: true }), saved("body-weight", "14.3", 1)])).toEqual(["body-weight 14.3"]));
+  it("joins only pressures that were entered together", () => {
+    expect(shown([saved("systolic-pressure", "118", 3), saved("diastolic-pressure", "74", 3)])).toEqual([`${pressure} 118/74`]);
+    expect(shown([saved("systolic-pressure", "118", 3), saved("diastolic-pressure", "74", 2)])).toEqual([]);
+    expect(shown([saved("systolic-pressure", "118", 3, { wrong: true }), saved("diastolic-pressure", "74", 3), saved("systolic-pressure", "110", 1), saved("diastolic-pressure", "70", 1)])).toEqual([`${pressure} 110/70`]);
+  });
+});
+
+describe("the cart's own quantities", () => {
+  it("are those of capture/quantity.go", () => {
+    const go = readFileSync(join(resolve(import.meta.dirname, "../.."), "capture/quantity.go"), "utf8");
+    expect([...go.matchAll(/Name: "([\w-]+)",[^}]*Cart: true/g)].map((m) => m[1])).toEqual(ofCart);
+  });
+  it("are never a patient's", () => {
+    expect(vitals([meter({ readings: [reading(), reading({ quantity: "room-temperature", text: "21" })] })]).map((v) => v.quantity)).toEqual(["body-temperature"]);
+    for (const kind of ["power", "light", "clock", "room", "scanner", "pedal"] as const) expect(vitals([meter({ kind })])).toEqual([]);
+    expect(measuresPatient(meter({ kind: "power" }))).toBe(false);
+  });
+  it("say how full the battery is, while it is known", () => {
+    const power = (r: Partial<Reading>, reason?: string): Instrument => meter({ kind: "power", health: { state: "live", ...(reason && { reason }) }, readings: [reading({ quantity: "battery-charge", value: 91, text: "91", ...r })] });
+    expect(charge([power({})])).toBe(91);
+    expect(charge([power({ stale: true })])).toBeUndefined();
+    expect(charge([meter()])).toBeUndefined();
+    expect([batteryLow([power({}, "battery-low")]), batteryLow([power({}, "on-mains")])]).toEqual([true, false]);
+    expect(batteryLow([meter({ kind: "oximeter", health: { state: "live", reason: "battery-low" } })])).toBe(false);
+  });
 });
 
 describe("age", () => {

@@ -75,7 +75,8 @@ function pressureOf(i: Instrument): Vital {
   const v: Vital = { ...(s.text === noNumber ? s : d), quantity: pressure, of: [systolic, diastolic], text: both ? `${s.text}/${d.text}` : noNumber };
   if (!both) delete v.at;
   if (i.health.reason === "measuring") v.reason = "measuring";
-  const current = (r: Reading): boolean => !v.of.includes(r.quantity) && r.text !== "" && !r.absent && (!r.stale || v.oldSince !== undefined);
+  const atWork = i.health.state !== "absent" && (i.health.reason === "measuring" || i.health.reason === "still-full");
+  const current = (r: Reading): boolean => (r.quantity !== "cuff-pressure" || atWork) && !v.of.includes(r.quantity) && r.text !== "" && !r.absent && (!r.stale || v.oldSince !== undefined);
   const also = i.readings.filter(current).map(({ quantity, text, unit }) => ({ quantity, text, unit }));
   return also.length > 0 ? { ...v, also } : v;
 }
@@ -165,7 +166,7 @@ const heartRate: { underMonths: number; low: number; high: number }[] = [
 
 /** The grey band behind a trend: what a cited source gives for this age. It judges nothing. */
 export function band(quantity: string, months: number | undefined): Band | undefined {
-  if (quantity !== "pulse-rate" || months === undefined) return undefined;
+  if (!["pulse-rate", "heart-rate"].includes(quantity) || months === undefined) return undefined;
   const row = heartRate.find((r) => months < r.underMonths);
   return row && { low: row.low, high: row.high, source: "APLS" };
 }

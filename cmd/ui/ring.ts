@@ -9,6 +9,11 @@ export class Ring {
   private end = 0; // time of the newest sample, ms
   private readonly seconds: number;
 
+  /** How many samples it keeps at their present rate. */
+  get most(): number {
+    return Math.ceil(this.seconds * this.rateHz);
+  }
+
   constructor(seconds: number) {
     this.seconds = seconds;
   }
@@ -27,7 +32,6 @@ export class Ring {
     this.values.push(...s.values);
     this.end = at;
     this.pushed++;
-    const most = Math.ceil(this.seconds * s.rate_hz);
-    if (this.values.length > most) this.values.splice(0, this.values.length - most);
+    if (this.values.length > this.most) this.values.splice(0, this.values.length - this.most);
   }
 }

@@ -110,7 +110,7 @@ export function RecordedSound(p: { load(): Promise<ArrayBuffer>; name: string; c
   if (failed) return <StateView state={{ kind: "empty", what: "items.no-review" }} />;
   if (!sound) return <StateView state={{ kind: "loading", what: "item.sound" }} />;
   return (
-    <div class="col" data-testid="sound" data-seconds={sound.duration.toFixed(1)} data-playing={playing}>
+    <div class="col sound" data-testid="sound" data-seconds={sound.duration.toFixed(1)} data-playing={playing}>
       <StillWave values={drawn} rateHz={drawn.length / sound.duration} label={p.name} />
       <BandChoice value={band} onChoose={setBand} columns={p.columns}>
         <Button testid="btn-sound-play" look="primary" onPress={() => (playing ? stop() : setPlaying(true))}>

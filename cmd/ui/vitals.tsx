@@ -13,7 +13,7 @@ export function quantityWords(w: Words, quantity: string): string {
 /** How a value was come by, in words: what matters when somebody else reads it. */
 export function howWords(w: Words, v: Vital, nowMs: number): string {
   const parts = [
-    v.method && w.code("method.", v.method),
+    v.method && v.text !== noNumber && w.code("method.", v.method),
     v.grade && w.code("grade.", v.grade),
     v.model,
     v.side && w.code("side.", v.side),

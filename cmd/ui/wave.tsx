@@ -56,8 +56,12 @@ function usePlot(make: (el: HTMLElement, width: number, height: number) => uPlot
   return { box, plot };
 }
 
+/** Without a new sample for this long, a wave is frozen: grey, as a picture is. */
+const frozenAfterMs = 2000;
+
 /** The live waveform; redrawn from the ring at most 20 times a second. */
 export function LiveWave(p: { ring: Ring; label: string; testid: string }) {
+  const [frozen, freeze] = useState(false);
   const { box, plot } = usePlot(
     (el, width, height) =>
       new uPlot(
@@ -67,7 +71,7 @@ export function LiveWave(p: { ring: Ring; label: string; testid: string }) {
           padding: [5, 0, 5, 0],
           cursor: { show: false },
           legend: { show: false },
-          scales: { x: { time: false } },
+          scales: { x: { time: false, range: () => [0, Math.max(1, p.ring.most - 1)] } }, // the newest on the right, however few there are yet
           axes: [{ show: false }, { show: false }],
           series: [{}, { stroke: ink(el, "--ink"), width: 2, spanGaps: false, points: { show: false } }],
         },
@@ -78,15 +82,22 @@ export function LiveWave(p: { ring: Ring; label: string; testid: string }) {
   );
   useEffect(() => {
     let newest = -1;
+    let came = performance.now();
     const t = setInterval(() => {
       const v = p.ring.values;
-      if (!plot.current || v.length === 0 || newest === p.ring.pushed) return;
+      if (!plot.current || v.length === 0) return;
+      if (newest === p.ring.pushed) {
+        freeze(performance.now() - came >= frozenAfterMs);
+        return;
+      }
       newest = p.ring.pushed;
-      plot.current.setData([v.map((_, i) => i), v.slice()]);
+      came = performance.now();
+      freeze(false);
+      plot.current.setData([v.map((_, i) => p.ring.most - v.length + i), v.slice()]);
     }, 50);
     return () => clearInterval(t);
   }, [p.ring]);
-  return <div class="wave" ref={box} role="img" aria-label={p.label} data-testid={p.testid} />;
+  return <div class="wave" ref={box} role="img" aria-label={p.label} data-testid={p.testid} data-state={frozen ? "frozen" : "live"} />;
 }
 
 /** A whole waveform item; without its rate it has no time axis. */
@@ -112,17 +123,23 @@ export function StillWave(p: { values: number[]; rateHz?: number; label: string 
 }
 
 /** series: what a line may join. Values of another instrument, method or place on the body are another line. */
-export interface Point { at: number; value: number; series: string }
+export interface Point { at: number; value: number; series: string; hand?: boolean } // hand: a person measured it
 
 /** What a value's line is, from all that makes it another measurement. */
 export function seriesOf(instrument: string | undefined, r: { method?: string; site?: string; side?: string }): string {
   return [instrument ?? "", r.method ?? "", r.site ?? "", r.side ?? ""].join("\n");
 }
 
+/** Are there two moments to join? */
+export const isTrend = (points: Point[]): boolean => points.some((x) => x.at !== points[0]!.at);
+
 /** A trend over the grey reference band. It has no thresholds and judges nothing. */
 export function Trend(p: { points: Point[]; band: Band | undefined; label: string }) {
   const last = p.points.at(-1)?.at ?? 0;
   const lines = [...new Set(p.points.map((x) => x.series))];
+  const times = [...new Set(p.points.map((x) => x.at))];
+  const at = new Map(p.points.map((x) => [`${x.at} ${x.series}`, x.value]));
+  const dot = (el: Element, line: string) => ({ show: true, size: 5, fill: ink(el, p.points.some((x) => x.series === line && x.hand) ? "--panel" : "--ink") });
   const { box } = usePlot(
     (el, width, height) =>
       new uPlot(
@@ -137,10 +154,10 @@ export function Trend(p: { points: Point[]; band: Band | undefined; label: strin
             { stroke: ink(el, "--muted"), grid: { show: false }, ticks: { show: false }, size: 20, space: 70, values: (_, at) => at.map(clock) },
             { stroke: ink(el, "--muted"), grid: { stroke: ink(el, "--line"), width: 1 }, ticks: { show: false }, size: 36, space: 14, incrs: [1, 2, 5, 10, 20, 50] },
           ],
-          series: [{}, ...lines.map(() => ({ stroke: ink(el, "--ink"), width: 1.5, spanGaps: true, points: { show: true, size: 4, fill: ink(el, "--ink") } }))],
+          series: [{}, ...lines.map((l) => ({ stroke: ink(el, "--ink"), width: 1.5, spanGaps: true, points: dot(el, l) }))],
           hooks: { drawClear: [(u) => p.band && grey(u, p.band, ink(el, "--band"))] },
         },
-        [p.points.map((x) => x.at / 1000), ...lines.map((l) => p.points.map((x) => (x.series === l ? x.value : null)))],
+        [times.map((t) => t / 1000), ...lines.map((l) => times.map((t) => at.get(`${t} ${l}`) ?? null))],
         el,
       ),
     [p.points.length, last, p.band?.low],

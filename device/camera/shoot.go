@@ -142,8 +142,8 @@ func (c *instrument) take(ctx context.Context, src source, s shot) error {
 	return nil
 }
 
-// complete says what is wrong with a still: a JPEG must be whole, from SOI to EOI, its headers must make sense to a
-// decoder, and its size must be the one that the camera was set to, or it is still one of before.
+// complete says what is wrong with a still: a JPEG must be whole, from SOI to EOI, its size must be the one that the camera
+// was set to, or it is still one of before, and it must be filled.
 func complete(f device.Frame) error {
 	if f.Format != device.MJPEG {
 		return nil // raw pictures of the wrong size don't get past v4l2
@@ -158,6 +158,34 @@ func complete(f device.Frame) error {
 	}
 	if head.Width != f.Width || head.Height != f.Height {
 		return fmt.Errorf("%w: a picture of %dx%d, though the camera was set to %dx%d", errStill, head.Width, head.Height, f.Width, f.Height)
+	}
+	return filled(b)
+}
+
+// Cameras pad: with so many zeros or ones, and so many other bytes may be left over when all of the picture was found.
+const (
+	padding = 64
+	spare   = 4
+)
+
+// filled says whether a JPEG's data are the whole picture and no more. A USB packet that was lost in the middle leaves all
+// markers in their places, and a decoder that lost its way there ends too early or too late: without its last bytes a good
+// picture can't be decoded, but one with data to spare can.
+func filled(b []byte) error {
+	var unknown jpeg.UnsupportedError
+	if _, err := jpeg.Decode(bytes.NewReader(b)); errors.As(err, &unknown) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("camera: still: %w", err)
+	}
+	j, err := v4l2.ScanJPEG(b)
+	if err != nil {
+		return fmt.Errorf("camera: still: %w", err)
+	}
+	end := max(j.Scan+spare, len(bytes.TrimRight(b[:j.End], "\x00\xff")), j.End-padding)
+	short := append(bytes.Clone(b[:end-spare]), 0xff, 0xd9)
+	if _, err := jpeg.Decode(bytes.NewReader(short)); err == nil {
+		return fmt.Errorf("%w: data are left over behind the picture", errStill)
 	}
 	return nil
 }

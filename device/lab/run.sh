@@ -52,7 +52,7 @@ builder=''
 feeder=$!
 serial="-device qemu-xhci,p2=8,p3=8 -chardev socket,id=line,path=$share/serial,server=on,wait=off -device usb-serial,chardev=line"
 {
-    [[ $suites != *drivers* ]] || LABVM_SHARE=$share timeout 240 "$here/labvm" -q "$serial" -- "$bin/guest" drivers "$@" || true
+    [[ $suites != *drivers* ]] || LABVM_SHARE=$share timeout 360 "$here/labvm" -q "$serial" -- "$bin/guest" drivers "$@" || true
     [[ $suites != *spine* ]] || "$here/spine.sh" "$share" "$serial" || true
 } > "$share/results"
 if [ $# -gt 0 ]; then

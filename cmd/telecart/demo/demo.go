@@ -14,6 +14,7 @@ import (
 	"strings"
 
 	"telecart/cmd/telecart/stage"
+	"telecart/device/scanner"
 )
 
 // Options of the demo.
@@ -46,8 +47,14 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	s := &stage.Stage{Dir: dir, Bin: bin, Tenant: "north", Cart: "cart-1", Site: "Demo clinic", Camera: o.Camera, Bedside: o.Bedside}
 	s.Hub.People = o.Console
+	reader, err := scanner.NewSerialTwin()
+	if err != nil {
+		return err
+	}
+	defer reader.Unplug()
 	s.More = []stage.Twin{
 		{Name: "cuff", Driver: "suntech"}, {Name: "ecg", Driver: "ad8232"}, {Name: "stethoscope", Driver: "stethoscope"},
+		{Name: "scale", Driver: "scale"}, {Name: "scanner", Driver: "scanner", Port: reader.Port()},
 		{Name: "light", Driver: "light"}, {Name: "battery", Driver: "max17048"}}
 	link, err := stage.NewLink(s)
 	if err != nil {
@@ -91,13 +98,14 @@ Things to try: scan the wristband "MRN-1001|Ada Bell|2019-05-17" (type it under 
 take a picture. Then type here:  cut      pull the cart's link, and go on examining
                                  restore  plug it in again, and see every item arrive with its receipt
                                  kill     kill the agent like a power cut, and start it again
+                                 scan C   the cart's scanner reads the code C
 Ctrl-C ends it. State and logs: %s
 
 `, page, s.PeopleAddr(), accounts[0][0], accounts[1][0], password, s.CartMetrics, s.Hub.Metrics, dir)
-	return serve(ctx, o, s, link)
+	return serve(ctx, o, s, link, reader)
 }
 
-func serve(ctx context.Context, o Options, s *stage.Stage, link *stage.Link) error {
+func serve(ctx context.Context, o Options, s *stage.Stage, link *stage.Link, reader *scanner.SerialTwin) error {
 	lines := make(chan string)
 	go func() {
 		in := bufio.NewScanner(os.Stdin)
@@ -113,6 +121,10 @@ func serve(ctx context.Context, o Options, s *stage.Stage, link *stage.Link) err
 		case <-ended:
 			return errors.New("demo: one of the two programs ended; see the logs")
 		case l := <-lines:
+			if code, ok := strings.CutPrefix(l, "scan "); ok {
+				reader.Scan(code)
+				continue
+			}
 			switch l {
 			case "cut", "restore":
 				link.Cut(l == "cut")
@@ -127,7 +139,7 @@ func serve(ctx context.Context, o Options, s *stage.Stage, link *stage.Link) err
 				fmt.Fprintln(o.Out, "the agent runs again:", page)
 			case "":
 			default:
-				fmt.Fprintln(o.Out, "type cut, restore or kill; Ctrl-C ends")
+				fmt.Fprintln(o.Out, "type cut, restore, kill, or scan and a code; Ctrl-C ends")
 			}
 		}
 	}

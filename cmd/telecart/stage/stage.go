@@ -8,6 +8,7 @@ package stage
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -110,8 +111,8 @@ type Account struct{ Name, Role, Password string }
 func (s *Stage) hubConfig() string  { return filepath.Join(s.Dir, "hub.toml") }
 func (s *Stage) cartConfig() string { return filepath.Join(s.Dir, "telecartd.toml") }
 
-// Twin is a simulated instrument.
-type Twin struct{ Name, Driver string }
+// Twin is a simulated instrument. Port is where a twin outside the agent is found; "": the driver makes its own.
+type Twin struct{ Name, Driver, Port string }
 
 // MakeCart writes the cart's settings: a camera, a thermometer, an oximeter, and what More names.
 func (s *Stage) MakeCart() error {
@@ -144,7 +145,7 @@ driver = "nonin"
 port = "twin"
 `, s.CartDir(), s.Site, s.Bedside, s.CartMetrics, camera)
 	for _, i := range s.More {
-		set += fmt.Sprintf("[[instrument]]\nname = %q\ndriver = %q\nport = \"twin\"\n", i.Name, i.Driver)
+		set += fmt.Sprintf("[[instrument]]\nname = %q\ndriver = %q\nport = %q\n", i.Name, i.Driver, cmp.Or(i.Port, "twin"))
 	}
 	return os.WriteFile(s.cartConfig(), []byte(set), 0o600)
 }

@@ -11,6 +11,7 @@ type JPEG struct {
 	Width, Height int
 	Huffman       bool // has DHT segments; UVC cameras often leave them out
 	Scan          int  // offset of the first SOS marker
+	End           int  // offset of EOI
 }
 
 var errTruncated = errors.New("v4l2: JPEG is truncated")
@@ -57,6 +58,7 @@ func ScanJPEG(b []byte) (JPEG, error) {
 			if j.Scan == 0 || j.Width == 0 {
 				return j, errors.New("v4l2: JPEG ends without a picture")
 			}
+			j.End = i
 			return j, nil
 		case m < 0xc0 || m >= 0xd0 && m <= 0xd8:
 			return j, fmt.Errorf("v4l2: JPEG has marker %#02x at %d where it does not belong", m, i)

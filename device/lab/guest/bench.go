@@ -12,7 +12,6 @@ import (
 
 	"telecart/device/camera/scene"
 	"telecart/device/kit"
-	"telecart/device/lab/i2ctiny"
 	"telecart/device/lab/usbip"
 	"telecart/device/lab/uvc"
 	"telecart/device/tmp117"
@@ -24,6 +23,8 @@ type bench struct {
 	clock kit.Clock
 	host  *usbip.Host
 	cams  map[string]*webcam // by serial number
+	wire  *wire
+	ward  *i2cWard
 	chip  *tmp117.Twin
 	i2c   string // /dev/i2c-N
 	vivid string // /dev/videoN
@@ -46,7 +47,8 @@ const plugTimeout = 100 * time.Second // on an emulated processor of a busy mach
 func openBench(ctx context.Context, clock kit.Clock) (*bench, error) {
 	// vivid makes some twenty nodes unless told that capture is enough.
 	for _, m := range [][]string{
-		{"-a", "vhci_hcd", "uvcvideo", "i2c-dev", "i2c-tiny-usb", "xhci_pci", "ftdi_sio", "evdev"},
+		{"-a", "vhci_hcd", "uvcvideo", "i2c-dev", "i2c-tiny-usb", "cdc_acm", "xhci_pci", "ftdi_sio", "usbhid", "hid_generic", "evdev",
+			"uinput", "snd-aloop"},
 		{"vivid", "n_devs=1", "node_types=0x1"},
 	} {
 		if out, err := exec.CommandContext(ctx, "modprobe", m...).CombinedOutput(); err != nil {
@@ -69,19 +71,12 @@ func openBench(ctx context.Context, clock kit.Clock) (*bench, error) {
 		}
 	}
 	b.chip = tmp117.NewTwin(clock, chipAddress)
-	adapter, err := i2ctiny.New(map[uint16]i2ctiny.Model{chipAddress: b.chip})
-	if err != nil {
+	b.wire = &wire{host: b.host}
+	b.wire.Attach(chipAddress, b.chip)
+	if err := b.wire.plug(ctx); err != nil {
 		return nil, err
 	}
-	port, err := b.host.Plug(usbip.FullSpeed, adapter.Handle)
-	if err != nil {
-		return nil, err
-	}
-	dir, err := b.host.Find(ctx, port, "*:1.0/i2c-*")
-	if err != nil {
-		return nil, err
-	}
-	b.i2c = "/dev/" + filepath.Base(dir)
+	b.i2c = b.wire.node
 	return b, nil
 }
 
@@ -91,10 +86,16 @@ const chipAddress = 0x48
 func (b *bench) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), plugTimeout)
 	defer cancel()
+	if err := b.closeWard(); err != nil {
+		fmt.Fprintln(os.Stderr, "guest: ward:", err)
+	}
 	for serial, c := range b.cams {
 		if err := c.unplug(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, "guest: unplug", serial, err)
 		}
+	}
+	if err := b.wire.unplug(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "guest: unplug the I2C adapter:", err)
 	}
 }
 

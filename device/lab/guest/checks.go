@@ -8,12 +8,15 @@ import (
 	"telecart/device"
 	"telecart/device/lab/uvc"
 	"telecart/device/nonin"
-	"telecart/device/tmp117"
 )
 
-// checks are all checks of the drivers alone, by what they work on: the rows go at once, each in order.
-func checks() [][]check {
-	return [][]check{
+// checks are all checks of the drivers alone, by what they work on: first one that counts the time, then those that must be on
+// time, then those that need the processor, which is an emulated one.
+func checks() []stage { return []stage{{{{"hot-plug", hotPlug}}}, prompt(), cameras(), pictures()} }
+
+// cameras paint and decode pictures.
+func cameras() stage {
+	return stage{
 		{
 			{"camera-640x480", func(ctx context.Context, b *bench) (string, error) {
 				return b.frames(ctx, uvc.Size{Width: 640, Height: 480})
@@ -33,69 +36,41 @@ func checks() [][]check {
 			{"camera-vivid-yuyv", vivid},
 			{"camera-supervised", supervised},
 		},
+	}
+}
+
+func prompt() stage {
+	return stage{
 		{
-			{"thermometer", thermometer},
-			{"thermometer-unplug", thermometerUnplug},
+			{"i2c-live", i2cLive},
+			{"i2c-nack", i2cNACK},
+			{"i2c-pec", i2cPEC},
+			{"i2c-conflict", i2cConflict},
+			{"i2c-unplug", i2cUnplug},
 		},
+		{{"i2c-mux-reset", i2cMux}},
+		{{"i2c-stuck", i2cStuck}},
+		{
+			{"cuff", cuffMeasures},
+			{"cuff-abort", cuffAbort},
+			{"cuff-unplug", cuffUnplug},
+		},
+		{
+			{"scanner-serial", scanSerial},
+			{"scanner-keyboard", scanKeyboard},
+			{"pedal", pedalSteps},
+			{"scale", scaleWeighs},
+		},
+		{{"stethoscope", stethoscopeHears}},
+		{{"clock-chip", clockChip}},
+		{{"ecg", ecgCounts}},
+		{{"finger-light", fingerLight}},
 		{
 			{"oximeter", oximeter},
 			{"oximeter-unplug", oximeterUnplug},
+			{"oximeter-cms50d", contec},
 		},
 	}
-}
-
-func (b *bench) thermometer(ctx context.Context) (*rig, error) {
-	return b.start(ctx, tmp117.Driver(), device.Settings{Port: b.i2c, Address: chipAddress, Options: map[string]string{"settle_s": "3"}})
-}
-
-// thermometer reads the model's temperature through /dev/i2c-N, and a change of it.
-func thermometer(ctx context.Context, b *bench) (string, error) {
-	b.chip.SetTemperature(36_600)
-	r, err := b.thermometer(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer r.stop()
-	warm, err := r.reading(ctx, between(36.5, 36.7))
-	if err != nil {
-		return "", fmt.Errorf("at 36.6 Cel: %w", err)
-	}
-	b.chip.SetTemperature(38_500)
-	fever, err := r.reading(ctx, between(38.4, 38.6))
-	if err != nil {
-		return "", fmt.Errorf("at 38.5 Cel: %w", err)
-	}
-	return fmt.Sprintf("%s and then %s %s from %s on %s", warm.Value, fever.Value, fever.Unit, fever.Instrument.Model, b.i2c), nil
-}
-
-// thermometerUnplug takes the chip off the bus: the driver must end and say so, and read again after it is back.
-func thermometerUnplug(ctx context.Context, b *bench) (string, error) {
-	b.chip.SetTemperature(36_600)
-	r, err := b.thermometer(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer r.stop()
-	if _, err := r.reading(ctx, anything); err != nil {
-		return "", err
-	}
-	b.chip.Unplug()
-	pulled := b.clock.Now()
-	err = r.failure(ctx)
-	b.chip.Plug()
-	if err != nil {
-		return "", err
-	}
-	noticed := b.clock.Now().Sub(pulled)
-	again, err := b.thermometer(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer again.stop()
-	if _, err := again.reading(ctx, anything); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("noticed after %.1f s, reads again", noticed.Seconds()), nil
 }
 
 func (b *bench) oximeter(ctx context.Context) (*rig, error) {
@@ -128,13 +103,23 @@ func oximeter(ctx context.Context, b *bench) (string, error) {
 // unplugged is the file whose presence pulls the oximeter's cable; feed watches for it, outside.
 const unplugged = "oximeter-unplugged"
 
-// oximeterUnplug pulls the serial adapter out of its USB port, and plugs it in again.
-func oximeterUnplug(ctx context.Context, b *bench) (string, error) {
-	r, err := b.oximeter(ctx)
+// finger is the oximeter's instrument, held to what the finger outside has: 97 % and 112 a minute, both wandering a little.
+func (b *bench) finger(ctx context.Context) (*rig, error) {
+	return b.startJudged(ctx, nonin.Driver(), device.Settings{Port: b.tty}, func(o device.Observation) error {
+		if x, ok := o.(device.Reading); ok && x.Absent == "" && !between(96, 98)(x) && !between(108, 116)(x) {
+			return fmt.Errorf("%s %s, which is not the finger's", x.Quantity, x.Value)
+		}
+		return nil
+	})
+}
+
+// oximeterUnplug pulls the serial adapter out of its USB port in the middle of a frame, and plugs it in again in the middle of one.
+func oximeterUnplug(ctx context.Context, b *bench) (seen string, err error) {
+	r, err := b.finger(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer r.stop()
+	defer r.done(&err)
 	if _, err := r.reading(ctx, between(1, 300)); err != nil {
 		return "", err
 	}
@@ -157,16 +142,16 @@ func oximeterUnplug(ctx context.Context, b *bench) (string, error) {
 	if _, err := await(ctx, b.clock, b.tty); err != nil {
 		return "", err
 	}
-	again, err := b.oximeter(ctx)
+	again, err := b.finger(ctx)
 	if err != nil {
 		return "", err
 	}
-	defer again.stop()
+	defer again.done(&err)
 	got, err := again.reading(ctx, between(1, 300))
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("noticed after %.1f s, then %s %s again", noticed.Seconds(), got.Value, got.Unit), nil
+	return fmt.Sprintf("in the middle of a frame: noticed after %.1f s, then %s %s again, no false number", noticed.Seconds(), got.Value, got.Unit), nil
 }
 
 func anything(device.Reading) bool { return true }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
+	"telecart/device"
 	"telecart/device/camera/v4l2"
 	"telecart/device/lab/uvc"
 )
@@ -115,41 +113,37 @@ func hang(ctx context.Context, b *bench) (string, error) {
 	return fmt.Sprintf("a control call failed after %.1f s and worked again afterwards", took.Seconds()), nil
 }
 
-// button presses the camera's own button, which the kernel makes a key.
+// button presses the buttons of two cameras of one model, which the kernel makes keys: each driver must tell of its own.
 func button(ctx context.Context, b *bench) (string, error) {
-	cam := b.cams["CAM-A"]
-	c, err := v4l2.OpenControls(cam.node) // the kernel listens to the button only while the node is open
-	if err != nil {
-		return "", err
-	}
-	defer c.Close()
-	dir, err := b.host.Find(ctx, cam.port, "*:1.0/input/input*/event*")
-	if err != nil {
-		return "", err
-	}
-	f, err := os.Open("/dev/input/" + filepath.Base(dir))
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	stop := context.AfterFunc(ctx, func() { f.Close() })
-	defer stop()
-	pressed := make(chan error, 1)
-	go func() { pressed <- cam.Press(cam.port) }()
-	const evKey, keyCamera = 1, 212 // linux/input-event-codes.h
-	for down := false; ; {
-		var event [24]byte // struct input_event on a 64-bit machine
-		if _, err := f.Read(event[:]); err != nil {
+	var lenses [2]*lens
+	cams := [2]*webcam{b.cams["CAM-A"], b.cams["CAM-B"]}
+	for i, c := range cams {
+		l, err := b.camera(ctx, "usb:"+c.Serial(), "640", "480") // it hears the button while it is watched
+		if err != nil {
 			return "", err
 		}
-		kind, code := binary.NativeEndian.Uint16(event[16:]), binary.NativeEndian.Uint16(event[18:])
-		if kind != evKey || code != keyCamera {
-			continue
+		defer l.close()
+		if _, _, err := l.watch(ctx, 2); err != nil {
+			return "", err
 		}
-		if value := binary.NativeEndian.Uint32(event[20:]); value == 1 {
-			down = true
-		} else if down {
-			return "KEY_CAMERA down and up", <-pressed
+		lenses[i] = l
+	}
+	for _, i := range []int{0, 1, 0, 1} {
+		pressed := make(chan error, 1)
+		go func() { pressed <- cams[i].Press(cams[i].port) }()
+		in, err := lenses[i].input(ctx)
+		if err := errors.Join(err, <-pressed); err != nil {
+			return "", fmt.Errorf("%s: %w", cams[i].Serial(), err)
+		}
+		if in.Act != device.Shutter || in.Instrument.Port != "usb:"+cams[i].Serial() {
+			return "", fmt.Errorf("%s: %s of %s", cams[i].Serial(), in.Act, in.Instrument.Port)
+		}
+		<-b.clock.After(100 * time.Millisecond) // what follows at once is chatter of the contact
+	}
+	for i, l := range lenses {
+		if n := l.Instrument.(device.Counted).Counters()["presses"]; n > 2 || len(l.inputs) > 0 {
+			return "", fmt.Errorf("%s told of %d presses, and there were 2", cams[i].Serial(), n)
 		}
 	}
+	return "KEY_CAMERA of the cameras' own nodes: two presses of each, each told by its own instrument", nil
 }

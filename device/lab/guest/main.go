@@ -56,7 +56,7 @@ func run(ctx context.Context, args []string) error {
 		for _, suite := range rest[1:] {
 			switch suite {
 			case "drivers":
-				expected = append(append(expected, plugIn), checkNames(checks())...)
+				expected = append(append(expected, plugIn), checkNames(checks()...)...)
 			case "spine":
 				expected = append(append(expected, checkNames(spineChecks())...), delivered)
 			default: // a single check
@@ -75,6 +75,9 @@ type result struct {
 	Seen    string  `json:"seen"`
 	Failed  string  `json:"failed,omitempty"` // why
 }
+
+// stage is rows of checks: the rows go at once, each in order. Stages follow one another.
+type stage [][]check
 
 // check is one thing to be seen on a real kernel.
 type check struct {
@@ -103,52 +106,60 @@ func drivers(ctx context.Context, names []string) error {
 		return errors.New("nothing to check without the devices")
 	}
 	defer b.close()
-	return runChecks(ctx, b, checks(), names)
+	return runChecks(ctx, b, names, checks()...)
 }
 
-func checkNames(all [][]check) (names []string) {
-	for _, row := range all {
-		for _, c := range row {
+func checkNames(all ...stage) (names []string) {
+	for _, s := range all {
+		for _, c := range slices.Concat(s...) {
 			names = append(names, c.name)
 		}
 	}
 	return names
 }
 
-// runChecks runs checks, those named or all, the rows at once; a failed one does not keep the others from running.
-func runChecks(ctx context.Context, b *bench, all [][]check, names []string) error {
-	wanted := map[string]bool{}
+// runChecks runs checks, those named or all; a failed one does not keep the others from running.
+func runChecks(ctx context.Context, b *bench, names []string, all ...stage) error {
 	for _, n := range names {
-		if !slices.Contains(checkNames(all), n) {
-			return fmt.Errorf("no check %q; there are: %s", n, strings.Join(checkNames(all), ", "))
+		if !slices.Contains(checkNames(all...), n) {
+			return fmt.Errorf("no check %q; there are: %s", n, strings.Join(checkNames(all...), ", "))
 		}
-		wanted[n] = true
 	}
+	failed := 0
+	for _, s := range all {
+		n, err := s.run(ctx, b, names)
+		if err != nil {
+			return err
+		}
+		failed += n
+	}
+	if failed > 0 {
+		return fmt.Errorf("%d checks failed", failed)
+	}
+	return nil
+}
+
+// run runs those of a stage that are named, or all, and counts those that failed.
+func (s stage) run(ctx context.Context, b *bench, names []string) (failed int, err error) {
 	var rows sync.WaitGroup
 	results := make(chan result)
-	for _, row := range all {
+	for _, row := range s {
 		rows.Go(func() {
 			for _, c := range row {
-				if len(names) == 0 || wanted[c.name] {
+				if len(names) == 0 || slices.Contains(names, c.name) {
 					results <- try(ctx, b.clock, c.name, checkTimeout, func(ctx context.Context) (string, error) { return c.run(ctx, b) })
 				}
 			}
 		})
 	}
 	go func() { rows.Wait(); close(results) }()
-	failed := 0
 	for r := range results {
 		if r.Failed != "" {
 			failed++
 		}
-		if err := r.print(); err != nil {
-			return err
-		}
+		err = errors.Join(err, r.print())
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d checks failed", failed)
-	}
-	return nil
+	return failed, err
 }
 
 func try(ctx context.Context, clock kit.Clock, name string, limit time.Duration, f func(context.Context) (string, error)) result {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"image"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -59,13 +60,11 @@ func TestReport(t *testing.T) {
 // The names of the checks are keys of lab.json.
 func TestCheckNames(t *testing.T) {
 	seen := map[string]bool{}
-	for _, row := range append(checks(), spineChecks()...) {
-		for _, c := range row {
-			if seen[c.name] || c.name == "" {
-				t.Errorf("%q twice", c.name)
-			}
-			seen[c.name] = true
+	for _, name := range checkNames(append(checks(), spineChecks())...) {
+		if seen[name] || name == "" {
+			t.Errorf("%q twice", name)
 		}
+		seen[name] = true
 	}
 }
 
@@ -96,5 +95,15 @@ func TestDifference(t *testing.T) {
 	}
 	if d := difference(a, b, func(int, int) (int, int) { return -1, -1 }); d != 255 {
 		t.Errorf("nothing in common %.1f", d)
+	}
+}
+
+// What is played is what is measured, to a hundredth of a decibel.
+func TestGoertzel(t *testing.T) {
+	x := tones(48000)
+	for f, want := range map[float64]float64{lowTone: toneLevel, highTone: toneLevel, lowTone + 3: 0, highTone - 3: 0} {
+		if got := goertzel(x, f, 48000); math.Abs(got-want) > 0.001*toneLevel {
+			t.Errorf("%g Hz: %g, want %g", f, got, want)
+		}
 	}
 }

@@ -13,8 +13,8 @@ import (
 
 // spineChecks are what is looked at while the whole agent runs: one story, in order. The bench is theirs, to unplug and
 // steer; the hub is outside.
-func spineChecks() [][]check {
-	return [][]check{{
+func spineChecks() stage {
+	return stage{{
 		{"agent-runs", agentRuns},
 		{"agent-still-uvc", stillUVC},
 		{"agent-clip-uvc", clipUVC},
@@ -35,7 +35,7 @@ const roomCamera, otoscope, thermo, oxi = "room camera", "otoscope", "thermomete
 
 // instruments is the agent's list of them.
 func (b *bench) instruments() []device.Settings {
-	size := map[string]string{"width": "640", "height": "480"}
+	size := map[string]string{"width": "640", "height": "480", "still": "stream"}
 	return []device.Settings{
 		{Name: roomCamera, Driver: "camera", Port: "usb:CAM-A", Options: size},
 		{Name: otoscope, Driver: "camera", Port: b.vivid, Options: size},
@@ -90,5 +90,5 @@ func spine(ctx context.Context, binary string) error {
 		return err
 	}
 	defer b.agent.stop()
-	return runChecks(ctx, b, spineChecks(), nil)
+	return runChecks(ctx, b, nil, spineChecks())
 }

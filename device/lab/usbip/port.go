@@ -6,7 +6,7 @@
 //
 // Invariants: every transfer is answered exactly once: a RET_SUBMIT after its RET_UNLINK makes vhci_hcd drop the whole
 // device, so a buffer is taken and answered under one lock. Transfers other than endpoint 0's wait, as a real device NAKs,
-// until the model has something. Isochronous and bulk OUT transfers are not carried: nothing here needs them.
+// until the model has something. Isochronous transfers are not carried: nothing here needs them.
 package usbip
 
 import (
@@ -20,13 +20,20 @@ import (
 // ErrStall is what a Handler returns for a request that it doesn't support; any other error stalls as well.
 var ErrStall = errors.New("usbip: stall")
 
+// ErrNAK is what a Handler returns to answer nothing at all, as a device does whose program is busy: the host waits until its
+// time is up, and cancels.
+var ErrNAK = errors.New("usbip: no answer")
+
 // ErrStopped: the host no longer reads this pipe, or the cable was pulled.
 var ErrStopped = errors.New("usbip: pipe stopped")
 
-// Handler answers a control transfer at once: data for the host, or taking what the host sent. An error stalls it.
+// Handler answers a control transfer at once: data for the host, or taking what the host sent. An error but ErrNAK stalls it.
 type Handler func(p *Port, s Setup, out []byte) ([]byte, error)
 
-// waiting is a buffer that the host offers for an IN transfer.
+// unanswered marks what is no pipe's buffer.
+const unanswered = 1 << 8
+
+// waiting is a transfer that was not answered yet: a buffer that the host offers, as a rule.
 type waiting struct {
 	seq  uint32
 	size int
@@ -42,6 +49,7 @@ type Port struct {
 	cond  *sync.Cond
 	wait  map[uint32][]waiting // by endpoint
 	pipes map[uint32]*Pipe     // by endpoint
+	takes map[uint32]func([]byte)
 	hung  bool
 	err   error
 	done  chan struct{}
@@ -52,7 +60,7 @@ func Serve(sock io.ReadWriteCloser, h Handler) *Port { return serve(sock, h, -1)
 
 func serve(sock io.ReadWriteCloser, h Handler, number int) *Port {
 	p := &Port{sock: sock, handler: h, number: number,
-		wait: map[uint32][]waiting{}, pipes: map[uint32]*Pipe{}, done: make(chan struct{})}
+		wait: map[uint32][]waiting{}, pipes: map[uint32]*Pipe{}, takes: map[uint32]func([]byte){}, done: make(chan struct{})}
 	p.cond = sync.NewCond(&p.mu)
 	go p.run()
 	return p
@@ -112,16 +120,20 @@ func (p *Port) submit(r request) error {
 		}
 	}
 	p.mu.Lock()
+	take := p.takes[r.ep]
 	if parked := r.ep != 0 && r.in || p.hung; parked {
-		p.wait[r.ep] = append(p.wait[r.ep], waiting{r.seq, r.size})
-		p.cond.Broadcast()
+		p.park(r)
 		p.mu.Unlock()
 		return nil
 	}
 	p.mu.Unlock()
 	data, err := []byte(nil), ErrStall
-	if r.ep == 0 {
+	switch {
+	case r.ep == 0:
 		data, err = p.handler(p, r.setup, out)
+	case take != nil:
+		take(out)
+		err = nil
 	}
 	status, moved := syscall.Errno(0), r.size
 	if r.in {
@@ -130,12 +142,26 @@ func (p *Port) submit(r request) error {
 	} else {
 		data = nil
 	}
-	if err != nil {
-		status, moved, data = syscall.EPIPE, 0, nil
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrNAK):
+		p.park(r)
+		return nil
+	case err != nil:
+		status, moved, data = syscall.EPIPE, 0, nil
+	}
 	return p.send(reply(retSubmit, r.seq, status, moved, data))
+}
+
+// park keeps a transfer that waits: of an IN endpoint as its buffer, of any other to be cancelled. It needs mu.
+func (p *Port) park(r request) {
+	ep := r.ep
+	if !r.in {
+		ep |= unanswered
+	}
+	p.wait[ep] = append(p.wait[ep], waiting{r.seq, r.size})
+	p.cond.Broadcast()
 }
 
 // unlink cancels a waiting transfer. If it was answered already, the kernel wants to hear 0.
@@ -176,6 +202,11 @@ func (p *Port) Hang() { p.locked(func() { p.hung = true }) }
 
 // Resume ends Hang. What the host asked meanwhile stays unanswered, and times out there.
 func (p *Port) Resume() { p.locked(func() { p.hung = false }) }
+
+// Receive has take called, by one goroutine, with what the host sends to an OUT endpoint other than 0; without it that stalls.
+func (p *Port) Receive(ep uint32, take func(data []byte)) {
+	p.locked(func() { p.takes[ep] = take })
+}
 
 // Pipe is what a device sends on one IN endpoint other than 0.
 type Pipe struct {

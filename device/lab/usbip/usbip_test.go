@@ -145,6 +145,56 @@ func TestHang(t *testing.T) {
 	}
 }
 
+// A device that is busy answers nothing, and the host may give up waiting.
+func TestNAK(t *testing.T) {
+	busy := true
+	h := usbiptest.Plug(t, func(*usbip.Port, usbip.Setup, []byte) ([]byte, error) {
+		if busy {
+			return nil, usbip.ErrNAK
+		}
+		return []byte{1}, nil
+	})
+	for _, data := range [][]byte{nil, {2}} {
+		busy = true
+		seq := h.Submit(0, usbip.Setup{Type: 0xc0, Length: 1}, 1, data)
+		h.Unlink(seq)
+		if r := h.Reply(usbiptest.Out); r.Command != 4 || r.Status != syscall.ECONNRESET {
+			t.Errorf("cancel what was not answered: %+v", r)
+		}
+		busy = false
+		if b, st := h.Get(0xc0, 5, 0, 0, 4); st != 0 || string(b) != "\x01" {
+			t.Errorf("afterwards: % x, %v", b, st)
+		}
+	}
+}
+
+// What the host sends comes to who receives it; an endpoint that nobody has stalls. The same number is another endpoint to the host.
+func TestReceive(t *testing.T) {
+	h := usbiptest.Plug(t, echo)
+	got := make(chan string, 1)
+	h.Port.Receive(2, func(b []byte) { got <- string(b) })
+	h.Submit(2, usbip.Setup{}, 3, []byte("abc"))
+	if r := h.Reply(usbiptest.Out); r.Status != 0 || r.Moved != 3 || <-got != "abc" {
+		t.Errorf("received: %+v", r)
+	}
+	h.Submit(3, usbip.Setup{}, 3, []byte("abc"))
+	if r := h.Reply(usbiptest.Out); r.Status != syscall.EPIPE {
+		t.Errorf("nobody there: %+v", r)
+	}
+	h.Port.Hang()
+	h.Submit(2, usbip.Setup{}, 1, []byte("x"))
+	h.Port.Resume()
+	buffer := h.Submit(2, usbip.Setup{}, 4, nil)
+	sent := make(chan error, 1)
+	go func() { sent <- h.Port.Open(2).Send([]byte("y")) }()
+	if r := h.Reply(usbiptest.In); r.Seq != buffer || string(r.Data) != "y" {
+		t.Errorf("what was sent while it hung became a buffer: %+v", r)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
 // What is not USB/IP closes the port with a reason; a cable pulled in the middle of a message is an ordinary unplug.
 func TestBadHost(t *testing.T) {
 	patch := func(at int, word string) string {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,19 +32,22 @@ const (
 type Host struct {
 	dir   string
 	clock kit.Clock
+	mu    sync.Mutex // while a port is chosen and taken
 }
 
 // OpenHost finds the controller.
 func OpenHost(clock kit.Clock) (*Host, error) {
-	h := &Host{vhci, clock}
+	h := &Host{dir: vhci, clock: clock}
 	if _, err := os.Stat(h.dir + "attach"); err != nil {
 		return nil, fmt.Errorf("usbip: no virtual host controller: load the module vhci_hcd: %w", err)
 	}
 	return h, nil
 }
 
-// Plug attaches a device to the first free high-speed port. Not to be called from two goroutines at once.
+// Plug attaches a device to the first free high-speed port.
 func (h *Host) Plug(speed Speed, handler Handler) (*Port, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	status, err := os.ReadFile(h.dir + "status")
 	if err != nil {
 		return nil, fmt.Errorf("usbip: %w", err)

@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import type { ConsoleCart, ConsoleItem } from "../../../ui/api.ts";
-import { axes, cart, carts, encounter, ingrid, items, mensah, mine } from "./fixtures.ts";
+import { charge, handOrder, handVitals, vitals } from "../../../ui/readings.ts";
+import { axes, cart, carts, encounter, full, ingrid, items, mensah, mine } from "./fixtures.ts";
 import { h264First } from "./hub.ts";
-import { trendPoints } from "./known.tsx";
+import { savedValues, trendPoints, vitalPoints } from "./known.tsx";
 import { fleetState, knownState, pageState, stageState, worklistState } from "./states.ts";
 import { byHand, byKey, clamp, drag, nudge, wheel } from "./steering.ts";
 import { order, primary } from "./worklist.ts";
@@ -98,7 +99,7 @@ it("asks for H.264 first and drops no codec", () => {
 
 it("draws saved and live values in order, without what was corrected", () => {
   const all = items().map((i, n) => (n === 2 ? { ...i, corrected: { by_item: "x", reason: "entered-in-error" } } : i));
-  const p = trendPoints(all, [{ at: Date.now(), value: 110, series: "live" }], "pulse-rate");
+  const p = trendPoints(all, [{ at: Date.now(), value: 110, series: "live" }], "pulse-rate", "instrument");
   expect(p.map((x) => x.value)).toEqual([126, 121, 118, 124, 116, 113, 110]);
   expect(p.every((x, i) => i === 0 || x.at > p[i - 1]!.at)).toBe(true);
 });
@@ -108,7 +109,32 @@ it("never joins different instruments, methods or places on the body", () => {
   const as = (n: number, over: { instrument?: string; side?: string }, r: { method?: string; site?: string } = {}): ConsoleItem => ({
     ...reading, ...over, id: String(n), at: new Date(n * 1000).toISOString(), reading: { ...reading.reading!, ...r } });
   const p = trendPoints(
-    [as(1, {}), as(2, {}, { method: "by-hand" }), as(3, { instrument: "another" }), as(4, {}, { site: "toe" }), as(5, { side: "left" }), as(6, {})], [], "pulse-rate");
+    [as(1, {}), as(2, {}, { method: "oscillometric" }), as(3, { instrument: "another" }), as(4, {}, { site: "toe" }), as(5, { side: "left" }), as(6, {})], [], "pulse-rate", "instrument");
   expect(new Set(p.map((x) => x.series)).size).toBe(5);
   expect(p[0]!.series).toBe(p[5]!.series);
+});
+
+describe("what a person measured", () => {
+  const hand = handVitals(savedValues(items()), handOrder);
+  it("stands with its device beside what instruments measure", () => {
+    expect(hand.map((v) => `${v.quantity} ${v.text} ${v.model ?? ""}`.trim())).toEqual(["respiratory-rate 32", "body-weight 14.35 Seca 354"]);
+  });
+  it("has a trend of its own, and is in no instrument's", () => {
+    const points = vitalPoints(hand[0]!, items(), () => [{ at: 1, value: 30, series: "live" }]);
+    expect(points.map((x) => x.value)).toEqual([38, 32]);
+    expect(points.every((x) => x.hand)).toBe(true);
+    expect(trendPoints(items(), [], "respiratory-rate", "instrument")).toEqual([]);
+  });
+});
+
+it("draws systolic and diastolic as two lines of one trend", () => {
+  const v = vitals(full).find((x) => x.quantity === "blood-pressure")!;
+  const points = vitalPoints(v, items(), () => []);
+  expect(points.map((x) => x.value).sort()).toEqual([112, 118, 71, 74]);
+  expect(new Set(points.map((x) => x.series)).size).toBe(2);
+});
+
+it("says nothing of the cart among the patient's values", () => {
+  expect(vitals(full).map((v) => v.quantity)).toEqual(["oxygen-saturation", "pulse-rate", "body-temperature", "blood-pressure", "heart-rate", "body-weight"]);
+  expect(charge(full)).toBe(91);
 });

@@ -1,7 +1,7 @@
 // A made-up hospital for the gallery and the tests. Nobody here is real.
 
 import type { Axis, ConsoleCart, ConsoleEncounter, ConsoleItem, ConsoleState, Instrument, Me, Reading } from "../../../ui/api.ts";
-import { Ring } from "../../../ui/ring.ts";
+import { beats, ringOf, wav, waveOf } from "../../../ui/fixtures.ts";
 import type { Hub } from "./hub.ts";
 
 export function ago(seconds: number): string {
@@ -32,6 +32,21 @@ export const instruments: Instrument[] = [
   { name: "camera", kind: "camera", health: { state: "live" }, since: ago(900), twin: false, readings: [] },
   { name: "oximeter", kind: "oximeter", health: { state: "live" }, since: ago(900), twin: true, readings: [reading("oxygen-saturation", 97, "97", "%"), reading("pulse-rate", 112, "112", "/min")] },
   { name: "thermometer", kind: "thermometer", health: { state: "absent", reason: "unplugged" }, since: ago(90), twin: false, readings: [] },
+];
+
+const cuffed: Partial<Reading> = { method: "oscillometric", once: true, at: ago(50) };
+
+/** Every instrument that a cart can have. */
+export const full: Instrument[] = [
+  ...instruments.slice(0, 3),
+  { name: "thermometer", kind: "thermometer", health: { state: "live" }, since: ago(900), twin: false, readings: [reading("body-temperature", 38.2, "38.20", "Cel", { site: "axilla" })] },
+  { name: "cuff", kind: "cuff", health: { state: "live" }, since: ago(900), twin: true, modes: ["adult"], readings: [reading("systolic-pressure", 118, "118", "mm[Hg]", cuffed), reading("diastolic-pressure", 74, "74", "mm[Hg]", cuffed), reading("mean-pressure", 89, "89", "mm[Hg]", cuffed), reading("pulse-rate", 85, "85", "/min", cuffed)] },
+  { name: "ecg", kind: "ecg", health: { state: "live" }, since: ago(900), twin: true, grade: "consumer", readings: [reading("heart-rate", 84, "84", "/min")] },
+  { name: "stethoscope", kind: "stethoscope", health: { state: "live" }, since: ago(900), twin: true, readings: [] },
+  { name: "scale", kind: "scale", health: { state: "settling", reason: "in-motion" }, since: ago(5), twin: false, readings: [reading("body-weight", 0, "", "kg", { absent: "in-motion", once: true })] },
+  { name: "light", kind: "light", health: { state: "live" }, since: ago(900), twin: true, readings: [], axes: [axis("brightness", "%", 0, 100, 1, 50)] },
+  { name: "battery", kind: "power", health: { state: "live", reason: "on-mains" }, since: ago(900), twin: true, readings: [reading("battery-charge", 91, "91", "%")] },
+  { name: "clock", kind: "clock", health: { state: "live" }, since: ago(900), twin: true, readings: [] },
 ];
 
 const summary = { id: "e1", opened: ago(1500), practice: false, patient: { id: "4711-208", name: "Amina Okafor-Brandt", birth_date: "2019-04-30", age: 6 }, items: 12 };
@@ -89,6 +104,15 @@ export function items(): ConsoleItem[] {
     item("clip", 400, { instrument: "otoscope", site: "ear", side: "left", media: { type: "video/x-msvideo", frame_ms: [0, 40, 80, 120, 160, 200, 240, 280] } }),
     item("waveform", 300, { instrument: "oximeter", site: "finger", waveform: { quantity: "pleth", unit: "1", rate_hz: 75, count: 750 } }),
     item("correction", 200, { correction: { item: (18).toString(16).padStart(64, "0"), reason: "wrong-side", side: "right" } }),
+    ...["systolic-pressure", "diastolic-pressure", "mean-pressure"].flatMap((q, i) =>
+      [["112", "71", "85"], ["118", "74", "89"]].map((v, k) => item("reading", 700 - k * 650, { instrument: "cuff", twin: true, side: "left", site: "arm", reading: reading(q, Number(v[i]), v[i]!, "mm[Hg]", cuffed) })),
+    ),
+    item("reading", 150, { instrument: "by hand", model: "Seca 354", reading: reading("body-weight", 14.35, "14.35", "kg", { method: "by-hand" }) }),
+    item("reading", 145, { instrument: "by hand", reading: reading("respiratory-rate", 32, "32", "/min", { method: "by-hand" }) }),
+    item("reading", 900, { instrument: "by hand", reading: reading("respiratory-rate", 38, "38", "/min", { method: "by-hand" }) }),
+    item("reading", 140, { instrument: "ecg", twin: true, grade: "consumer", reading: reading("heart-rate", 84, "84", "/min") }),
+    item("waveform", 130, { instrument: "ecg", twin: true, grade: "consumer", waveform: { quantity: "ecg", unit: "uV", rate_hz: 250, count: 2500 } }),
+    item("sound", 120, { instrument: "stethoscope", twin: true, side: "left", site: "lung-back", media: { type: "audio/flac", duration_ms: 10000 } }),
     item("note", 60, { note: "Child is calm. Discharge from the right ear since two days.", urgent: true }),
   ];
 }
@@ -153,9 +177,7 @@ export type Pictures = "moving" | "frozen" | "none" | "failed";
 
 /** A hub that answers nothing for real. */
 export function fixtureHub(pictures: Pictures): Hub {
-  const ring = new Ring(8);
-  const wave = Array.from({ length: 600 }, (_, i) => Math.round(1000 * (Math.exp(-(((i % 40) - 10) ** 2) / 40) + 0.35 * Math.exp(-(((i % 40) - 22) ** 2) / 60))));
-  ring.push({ instrument: "oximeter", quantity: "pleth", rate_hz: 75, at: ago(0), values: wave });
+  const rings = Object.fromEntries(Object.keys(beats).map((q) => [q, ringOf(q)]));
   return {
     command: (verb) => {
       if (verb === "watch") return pictures === "failed" ? Promise.reject(new Error("no media")) : Promise.resolve({ endpoint: "", token: "" });
@@ -169,7 +191,8 @@ export function fixtureHub(pictures: Pictures): Hub {
       const n = Number.parseInt(id.slice(-4), 16);
       const kind = items().find((i) => i.number === n)?.kind;
       if (kind === "clip") return new Response((await clip()) as BodyInit);
-      if (kind === "waveform") return new Response(new Int32Array(wave).buffer);
+      if (kind === "sound") return new Response(wav());
+      if (kind === "waveform") return new Response(new Int32Array(waveOf(items().find((i) => i.number === n)?.waveform?.quantity ?? "pleth", 10)).buffer);
       return new Response((await jpeg(1)) as BodyInit);
     },
     play: async (_e, _t, video) => {
@@ -189,7 +212,7 @@ export function fixtureHub(pictures: Pictures): Hub {
         video.srcObject = null;
       };
     },
-    ring: () => ring,
+    ring: (_c, _i, quantity) => rings[quantity]!,
     trend: () => [],
   };
 }

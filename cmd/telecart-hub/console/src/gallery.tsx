@@ -8,7 +8,7 @@ import "../../../ui/style.css";
 import { kinds, type ViewState } from "../../../ui/viewstate.ts";
 import { App, type AppProps } from "./app.tsx";
 import "./console.css";
-import { ago, cart, carts, encounter, fixtureHub, ingrid, lease, mensah, mine, state, type Pictures } from "./fixtures.ts";
+import { ago, cart, carts, encounter, fixtureHub, full, ingrid, lease, mensah, mine, state, type Pictures } from "./fixtures.ts";
 import type { Seen } from "./hub.ts";
 import { about, type Pane, panes } from "./states.ts";
 
@@ -56,6 +56,10 @@ const scenes: Record<string, Scene> = {
   "stage-live-still": { seen: open(cart({ ...mine, leases: [lease] })), start: "clinic-7", press: ["btn-open-still"] },
   "stage-live-clip": { seen: open(cart({ ...mine, leases: [lease] })), start: "clinic-7", press: ["btn-open-clip"] },
   "stage-live-waveform": { seen: open(cart({ ...mine, leases: [lease] })), start: "clinic-7", press: ["btn-open-waveform"] },
+  "known-full-live": { seen: open(cart({ ...mine, instruments: full, battery_min: undefined })), start: "clinic-7" },
+  "known-full-offline": { seen: open(cart({ state: "offline", since: ago(600), held: 5, instruments: full.map((i) => ({ ...i, readings: i.readings.map((r) => ({ ...r, stale: true })) })) })), start: "clinic-7" },
+  "stage-live-sound": { seen: open(cart({ ...mine, leases: [lease] })), start: "clinic-7", press: ["btn-open-sound"] },
+  "stage-live-ecg": { seen: open(cart({ ...mine, instruments: full })), start: "clinic-7", press: ["btn-open-waveform"] },
   "stage-live-end": { seen: open(cart({ ...mine, leases: [lease] })), start: "clinic-7", press: ["btn-end"] },
   "known-name-alert": { seen: open(cart(), { encounter: encounter({ name_alert: [{ id: "4711-555", name: "Amina Okafor" }] }) }), start: "clinic-7" },
   "known-unidentified": { seen: open(cart({ encounter: { ...encounter().summary, patient: undefined } }), { encounter: encounter({ summary: { ...encounter().summary, patient: undefined } }) }), start: "clinic-7" },

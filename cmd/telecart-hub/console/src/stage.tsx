@@ -11,6 +11,7 @@ import { stageState } from "./states.ts";
 import { SteerPanel, useSteering } from "./steerpanel.tsx";
 import { byKey, drag, type Set, wheel } from "./steering.ts";
 import { Viewer } from "./viewer.tsx";
+import { LiveWaves } from "./waves.tsx";
 
 export interface StageProps {
   hub: Hub;
@@ -95,6 +96,7 @@ export function Stage(p: StageProps & { keys: { current: StageKeys | undefined }
               )}
             </figcaption>
           </figure>
+          {c && <LiveWaves hub={p.hub} cart={c} />}
           <div class="stage-bar">
             <span class="row" role="group" aria-label={w.t("stage.sources")}>
               {streams.map((s, i) => (

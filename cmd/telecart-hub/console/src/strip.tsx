@@ -4,8 +4,8 @@
 import type { ConsoleCart, ConsoleEncounter } from "../../../ui/api.ts";
 import { usePage } from "../../../ui/base.tsx";
 import { Button } from "../../../ui/components.tsx";
-import { ageMonths } from "../../../ui/readings.ts";
-import { languages } from "../../../ui/strings/words.ts";
+import { ageMonths, charge } from "../../../ui/readings.ts";
+import { languages, type Words } from "../../../ui/strings/words.ts";
 import type { Hub, Seen } from "./hub.ts";
 
 export function Strip(p: { seen: Seen; hub: Hub; cart: ConsoleCart | undefined; encounter: ConsoleEncounter | undefined; onKeys(): void }) {
@@ -29,7 +29,7 @@ export function Strip(p: { seen: Seen; hub: Hub; cart: ConsoleCart | undefined; 
           {(p.cart.state !== "offline" || p.cart.held > 0) && (
             <div class="cell" data-testid="strip-held" data-held={p.cart.held}>
               <span>{p.cart.held > 0 ? w.t("worklist.held", { n: p.cart.held }) : w.t("held.nothing")}</span>
-              {p.cart.state !== "offline" && <span>{p.cart.battery_min === undefined ? w.t("battery.unknown") : w.t("battery.left", { n: p.cart.battery_min })}</span>}
+              {p.cart.state !== "offline" && <span>{batteryWords(w, p.cart)}</span>}
             </div>
           )}
           <div class="cell" data-testid="strip-who">
@@ -70,6 +70,12 @@ export function Strip(p: { seen: Seen; hub: Hub; cart: ConsoleCart | undefined; 
       </div>
     </header>
   );
+}
+
+function batteryWords(w: Words, c: ConsoleCart): string {
+  if (c.battery_min !== undefined) return w.t("battery.left", { n: c.battery_min });
+  const full = charge(c.instruments);
+  return full === undefined ? w.t("battery.unknown") : w.t("battery.mains", { n: full });
 }
 
 function PatientCell(p: { cart: ConsoleCart | undefined; encounter: ConsoleEncounter | undefined }) {

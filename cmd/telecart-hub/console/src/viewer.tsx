@@ -32,7 +32,10 @@ export function Viewer(p: { hub: Hub; item: ConsoleItem; onClose(): void }) {
       {i.kind === "clip" ? (
         <ClipPlayer key={i.id} load={() => bytes(p.hub, i.id)} frameMs={i.media?.frame_ms} name={itemWords(w, i)} />
       ) : i.kind === "sound" ? (
-        <RecordedSound key={i.id} load={() => bytes(p.hub, i.id)} name={itemWords(w, i)} />
+        <>
+          <RecordedSound key={i.id} load={() => bytes(p.hub, i.id)} name={itemWords(w, i)} columns={6} />
+          <p class="muted">{w.t("sound.phones")}</p>
+        </>
       ) : (
         <Loaded key={i.id} hub={p.hub} item={i} />
       )}

@@ -66,7 +66,7 @@ export function CaptureView(p: ViewProps) {
       where.clear();
     });
   take.current = (camera) => {
-    if (!cmd.busy) still(where.side, where.site, camera);
+    if (!cmd.busy && (panel === "where" || panel === "clip")) still(where.side, where.site, camera);
   };
   const retake = async (): Promise<void> => {
     const old = taken;

@@ -1,7 +1,7 @@
 // A made-up cart for the gallery and the tests. Nobody here is real.
 
 import type { BedsideItem, BedsideState, Health, Instrument, Reading } from "../../../ui/api.ts";
-import { Ring } from "../../../ui/ring.ts";
+import { beats, ringOf, wav } from "../../../ui/fixtures.ts";
 import type { Cart } from "./cart.ts";
 
 export function ago(seconds: number): string {
@@ -162,44 +162,9 @@ async function jpeg(n: number): Promise<Blob> {
   return c.convertToBlob({ type: "image/jpeg" });
 }
 
-/** Waves as instruments draw them, as far as an eye can tell. */
-const bump = (i: number, at: number, width: number): number => Math.exp(-((i - at) ** 2) / width);
-const shapes: Record<string, { rate_hz: number; beat: number; value(i: number): number }> = {
-  pleth: { rate_hz: 75, beat: 40, value: (i) => bump(i, 10, 40) + 0.35 * bump(i, 22, 60) },
-  ecg: { rate_hz: 250, beat: 178, value: (i) => 0.12 * bump(i, 40, 90) - 0.1 * bump(i, 66, 6) + bump(i, 72, 10) - 0.25 * bump(i, 79, 8) + 0.28 * bump(i, 125, 320) },
-  phonogram: { rate_hz: 200, beat: 150, value: (i) => (0.9 * bump(i, 20, 60) + 0.6 * bump(i, 68, 40)) * Math.sin(i * 1.9) },
-};
-
-/** A sound file of two seconds. */
-function wav(): ArrayBuffer {
-  const n = 8000;
-  const v = new DataView(new ArrayBuffer(44 + 2 * n));
-  const text = (at: number, s: string): void => [...s].forEach((c, i) => v.setUint8(at + i, c.charCodeAt(0)));
-  text(0, "RIFF");
-  v.setUint32(4, 36 + 2 * n, true);
-  text(8, "WAVEfmt ");
-  v.setUint32(16, 16, true);
-  v.setUint16(20, 1, true);
-  v.setUint16(22, 1, true);
-  v.setUint32(24, 4000, true);
-  v.setUint32(28, 8000, true);
-  v.setUint16(32, 2, true);
-  v.setUint16(34, 16, true);
-  text(36, "data");
-  v.setUint32(40, 2 * n, true);
-  for (let i = 0; i < n; i++) v.setInt16(44 + 2 * i, 14000 * shapes["phonogram"]!.value((i / 20) % 150) * Math.sin(i / 9), true);
-  return v.buffer;
-}
-
 /** A cart that answers nothing for real. still: it gives one frame only, so that the picture freezes. */
 export function fixtureCart(pictures: "moving" | "frozen" | "none"): Cart {
-  const ring = (quantity: string): Ring => {
-    const r = new Ring(8);
-    const s = shapes[quantity]!;
-    r.push({ instrument: "", quantity, rate_hz: s.rate_hz, at: ago(0), values: Array.from({ length: 8 * s.rate_hz }, (_, i) => Math.round(1000 * s.value(i % s.beat))) });
-    return r;
-  };
-  const rings = Object.fromEntries(Object.keys(shapes).map((q) => [q, ring(q)]));
+  const rings = Object.fromEntries(Object.keys(beats).map((q) => [q, ringOf(q)]));
   return {
     command: () => new Promise(() => {}),
     review: async (item) => new Response(item === hash(16) ? wav() : await jpeg(1)),

@@ -106,7 +106,7 @@ function Meter(p: WayProps & { meter: Instrument }) {
 
 /** Is the cuff at work now? */
 export function working(cuff: Instrument): boolean {
-  return cuff.kind === "cuff" && cuff.health.reason === "measuring" && cuff.health.state !== "absent";
+  return cuff.kind === "cuff" && (cuff.health.reason === "measuring" || cuff.health.reason === "still-full") && cuff.health.state !== "absent";
 }
 
 /** The pressure in the cuff now; undefined before it has said one. */

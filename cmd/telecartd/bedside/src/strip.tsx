@@ -22,7 +22,7 @@ export function Strip({ seen }: { seen: Seen }) {
         {s && s.refused > 0 && <span>{w.t("held.refused", { n: s.refused })}</span>}
       </div>
       <div class="cell" data-testid="strip-battery">
-        {s && batteryLow(s.instruments) && s.battery_min !== undefined ? <strong>{w.t("battery.low", { n: s.battery_min })}</strong> : <span>{s ? batteryWords(w, s) : ""}</span>}
+        <span class={s && batteryLow(s.instruments) ? "low" : ""}>{s ? batteryWords(w, s) : ""}</span>
         {s && s.disk_percent >= 80 && <span>{w.t("disk.used", { n: s.disk_percent })}</span>}
       </div>
       <div class="cell who" data-testid="strip-who">
@@ -81,7 +81,7 @@ function LinkCell({ s, cut }: { s: BedsideState | undefined; cut: boolean }) {
 }
 
 export function batteryWords(w: Words, s: BedsideState): string {
-  if (s.battery_min !== undefined) return w.t("battery.left", { n: s.battery_min });
+  if (s.battery_min !== undefined) return w.t(batteryLow(s.instruments) ? "battery.low" : "battery.left", { n: s.battery_min });
   return s.battery_percent === undefined ? w.t("battery.unknown") : w.t("battery.mains", { n: s.battery_percent });
 }
 
