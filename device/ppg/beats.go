@@ -336,7 +336,8 @@ func (p *pulse) unsteady(v, gaps []float64) bool {
 	}
 	limit := min(maxUnsteady, minUnsteady+perInterval*float64(len(gaps)-minIntervals))
 	uneven := variation(gaps) / roomIntervals
-	return variation(gaps) > min(maxUneven, minUneven+0.01*float64(len(gaps))) || (1-p.match)/roomShape+variation(heights)/roomHeights+uneven > limit
+	return variation(gaps) > min(maxUneven, minUneven+0.01*float64(len(gaps))) ||
+		(1-p.match)/roomShape+variation(heights)/roomHeights+uneven > limit
 }
 
 // steepness is the usual beat's, in slopes that begin so many samples before the beats'.

@@ -192,7 +192,17 @@ func TestLight(t *testing.T) {
 		{"dark", 0.09, 0.6, nil, TooDark},
 		{"darkness", 0, 0, nil, TooDark},
 		{"bright", 0.6, 0.92, nil, TooBright},
-		{"tops missing", 0.88, 0.6, func(red, _ *float64) { *red = min(*red*1.2-0.1, 0.99) }, TooBright},
+		{"tops missing", 0.88, 0.6, func(red, _ *float64) { *red = min(1+(*red-0.88)*30, 1) }, TooBright},
+		{"a ratio that jumps", 0.6, 0.6, func() func(red, ir *float64) {
+			n := 0
+			return func(red, ir *float64) {
+				ratio := 0.36 // so low that it makes little difference to the saturation
+				if n++; n/100%2 == 0 {
+					ratio = 0.62
+				}
+				*red = 0.6 + (*ir-0.6)*ratio
+			}
+		}(), Unlike},
 		{"weak pulse", 0.6, 0.6, func(red, ir *float64) { *red, *ir = 0.6+(*red-0.6)/20, 0.6+(*ir-0.6)/20 }, device.LowSignal},
 		{"no pulse in red", 0.6, 0.6, func(red, _ *float64) { *red = 0.6 + (*red-0.6)/1e4 }, Unlikely},
 		{"red against infrared", 0.6, 0.6, func(red, ir *float64) { *red = 1.2 - *ir }, device.LowSignal},
