@@ -10,7 +10,8 @@ import type { Ring } from "./ring.ts";
 /** What each kind of instrument draws. */
 export const drawn: Partial<Record<Instrument["kind"], string>> = { oximeter: "pleth", ecg: "ecg", stethoscope: "phonogram" };
 
-export const drawsWave = (i: Instrument): boolean => i.kind in drawn;
+/** Does it draw, as long as it is there? Its box stays while it settles: what comes and goes can't be read. */
+export const drawsWave = (i: Instrument): boolean => i.kind in drawn && i.health.state !== "absent" && i.health.state !== "faulty";
 
 function ink(el: Element, name: string): string {
   return getComputedStyle(el).getPropertyValue(name).trim();

@@ -231,9 +231,9 @@ func TestFullWhenWeCome(t *testing.T) {
 func TestBadResults(t *testing.T) {
 	failed, upside, fast := resultVector[2:23], resultVector[2:23], resultVector[2:23]
 	failed, upside, fast = slices.Clone(failed), slices.Clone(upside), slices.Clone(fast)
-	failed[20-2] = 2
-	upside[2-2], upside[4-2] = 74, 115
-	fast[16-2] = 5
+	failed[18] = 2
+	upside[0], upside[2] = 74, 115
+	fast[14] = 5
 	for name, c := range map[string]struct {
 		data []byte
 		says string

@@ -114,7 +114,6 @@ type Generator struct {
 	muscleEnvelope, motionEnv envelope
 	drift, driftSpeed         float64
 	pop, popTau               float64
-	spike                     float64
 }
 
 type drawn struct {

@@ -9,7 +9,6 @@ import (
 	"telecart/device"
 	"telecart/device/camera"
 	"telecart/device/lab/uvc"
-	"telecart/device/supervisor"
 )
 
 // lensBed is a camera of a ward.
@@ -33,14 +32,6 @@ func (w *ward) watch(name string) (device.View, error) {
 		return nil, fmt.Errorf("the supervisor has no camera %s", name)
 	}
 	return c.Watch(), nil
-}
-
-// isLive wants an instrument live.
-func isLive(s supervisor.Status) error {
-	if s.Health.State != device.Live {
-		return fmt.Errorf("%s %s: %s", s.Health.State, s.Health.Reason, s.LastError)
-	}
-	return nil
 }
 
 // twinsBySerial swaps two cameras of one model: each name shows its own camera.

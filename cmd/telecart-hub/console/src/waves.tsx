@@ -11,7 +11,7 @@ export function LiveWaves(p: { hub: Hub; cart: ConsoleCart }) {
   const w = useWords();
   useNow();
   const ring = (i: Instrument): Ring => p.hub.ring(p.cart.cart, i.name, drawn[i.kind]!);
-  const waves = p.cart.instruments.filter((i) => drawsWave(i) && i.health.state === "live" && ring(i).pushed > 0);
+  const waves = p.cart.instruments.filter((i) => drawsWave(i) && ring(i).pushed > 0);
   if (waves.length === 0) return null;
   return (
     <div class="waves">
@@ -20,7 +20,7 @@ export function LiveWaves(p: { hub: Hub; cart: ConsoleCart }) {
         return (
           <div class="wave-box" key={i.name}>
             <small>
-              {drawing} {i.twin && <span class="twin">{w.t("word.twin")}</span>}
+              {drawing} {i.twin && <span class="twin">{w.t("word.twin")}</span>} {i.health.state !== "live" && w.code("reason.", i.health.reason ?? "not-yet")}
             </small>
             <LiveWave testid={`wave-${drawn[i.kind]}`} ring={ring(i)} label={w.t("wave.title", { quantity: drawing, instrument: w.code("instrument.name.", i.name) })} />
           </div>

@@ -29,7 +29,7 @@ export function InstrumentsView(p: ViewProps) {
   const state = p.forced ?? viewState("instruments", p.s);
   if (state) return <StateView state={state} />;
   const cameras = p.s.instruments.filter((i) => i.kind === "camera");
-  const waves = p.s.instruments.filter((i) => i.health.state === "live" && drawsWave(i)).slice(0, mostWaves);
+  const waves = p.s.instruments.filter(drawsWave).slice(0, mostWaves);
   return (
     <div class="task-view" data-testid="view-instruments">
       <div class="col grow">

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { Instrument } from "../../../ui/api.ts";
 import { useWords } from "../../../ui/base.tsx";
 import { Choice, ProblemLine } from "../../../ui/components.tsx";
-import { drawn, drawsWave, LiveWave } from "../../../ui/wave.tsx";
+import { drawn, LiveWave } from "../../../ui/wave.tsx";
 import type { Cart } from "./cart.ts";
 import { instrumentName } from "./picture.tsx";
 import { Lengths, type Recorder } from "./record.tsx";
@@ -19,7 +19,7 @@ export function WaveBox(p: { cart: Cart; instrument: Instrument; class?: string 
   return (
     <div class={`wave-box ${p.class ?? ""}`}>
       <small>
-        {title} {p.instrument.twin && <span class="twin">{w.t("word.twin")}</span>}
+        {title} {p.instrument.twin && <span class="twin">{w.t("word.twin")}</span>} {p.instrument.health.state !== "live" && w.code("reason.", p.instrument.health.reason ?? "not-yet")}
       </small>
       <LiveWave testid={`wave-${quantity}`} ring={p.cart.ring(p.instrument.name, quantity)} label={title} />
     </div>
@@ -28,7 +28,7 @@ export function WaveBox(p: { cart: Cart; instrument: Instrument; class?: string 
 
 /** The stethoscope's picture is no waveform to save: its sound is. */
 export function drawers(instruments: Instrument[]): Instrument[] {
-  return instruments.filter((i) => drawsWave(i) && i.kind !== "stethoscope");
+  return instruments.filter((i) => i.kind in drawn && i.kind !== "stethoscope");
 }
 
 export function Waves(p: { cart: Cart; instruments: Instrument[]; recorder: Recorder; onBack(): void }) {
