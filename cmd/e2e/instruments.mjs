@@ -133,6 +133,9 @@ export async function instruments({ nurse, doctor, check, must, until, id, shot 
     for (const x of [`Systolic ${high} mmHg, by the cuff`, `Diastolic ${low} mmHg, by the cuff`, "Mean pressure", "Simulated, Left, Arm"]) await arrives(x);
     must((await value(doctor, "blood-pressure")) === v, "the console shows another pressure");
     must((await t("side-none").getAttribute("aria-pressed")) === "true", "the side is remembered");
+    await press("task-instruments");
+    await nurse.locator(`${id("vital-respiratory-rate")}[data-instrument=""]`).waitFor();
+    await shot(nurse, "bedside-instruments");
     return `${v} mmHg`;
   });
   await check("a weight by hand, with the clinic's own device, reaches the console as such", async () => {
@@ -164,8 +167,8 @@ export async function instruments({ nurse, doctor, check, must, until, id, shot 
     await t("recording").waitFor();
     await until("the specialist to see the wave", async () => (await drawing(doctor, id("wave-phonogram"))) > 5);
     await shot(nurse, "bedside-sound");
-    await shot(doctor, "console-waves");
     await t("saved").waitFor({ timeout: 20_000 });
+    await shot(doctor, "console-waves");
     await press("btn-listen");
     await press("task-items");
     await nurse.locator(`${id("item")}[data-kind="sound"]`).first().click();
@@ -218,7 +221,7 @@ export async function instruments({ nurse, doctor, check, must, until, id, shot 
       must(all.length >= 8 && !all.some((x) => /battery|supply|room/.test(x)), all.join(" "));
     }
     must(/battery/i.test(await t("strip-battery").innerText()), "the strip does not say how full the battery is");
-    await shot(nurse, "bedside-instruments");
-    await shot(doctor, "console-instruments");
+    await shot(nurse, "bedside-values");
+    await shot(doctor, "console-values");
   });
 }

@@ -106,6 +106,61 @@ async function bedside(browser) {
   assert.equal(await t("side-none").getAttribute("aria-pressed"), "true");
   assert.equal(await t("site-none").getAttribute("aria-pressed"), "true");
 
+  // A pedal and a camera's button take a picture from any screen, with nothing that was said for another one.
+  const last = () => (({ id: _id, ...c }) => c)(commands.at(-1));
+  await t("task-help").click();
+  agent.send(JSON.stringify({ input: { instrument: "pedal", act: "shutter" } }));
+  await t("taken").waitFor();
+  assert.deepEqual(last(), { verb: "still", instrument: "otoscope" });
+  await t("btn-keep").click();
+  agent.send(JSON.stringify({ input: { instrument: "scanner", act: "scanned", text: "4711-208", symbology: "]C1" } }));
+  for (let i = 0; commands.at(-1).verb !== "scan" && i < 100; i++) await page.waitForTimeout(20);
+  assert.deepEqual(last(), { verb: "scan", code: "4711-208", symbology: "]C1" });
+  say({ alert: { code: "different-wristband", current: { id: "1", name: "Amina Okafor" }, scanned: { id: "2", name: "Kwame Asante" } } });
+  await t("stop").waitFor();
+  const stills = commands.filter((c) => c.verb === "still").length;
+  agent.send(JSON.stringify({ input: { instrument: "pedal", act: "shutter" } }));
+  say({ alert: undefined });
+  await t("btn-still").waitFor();
+  await page.waitForTimeout(100);
+  assert.equal(commands.filter((c) => c.verb === "still").length, stills, "a picture was taken that nobody asked for now");
+
+  // A cuff: its size is chosen anew each time; at work it can be stopped on every screen; its result is saved with its place.
+  const cuff = (health, readings = []) => ({ name: "cuff", kind: "cuff", health, since: now(), twin: true, modes: ["adult", "child"], readings });
+  const others = state.instruments;
+  say({ instruments: [...others, cuff({ state: "live" })] });
+  await t("btn-measure").click();
+  await t("meter-cuff").click();
+  assert.ok(await t("btn-cuff-start").isDisabled());
+  await t("cuff-size-child").click();
+  await t("btn-cuff-start").click();
+  assert.deepEqual(last(), { verb: "measure", instrument: "cuff", mode: "child" });
+  const made = (quantity, text, unit = "mm[Hg]") => ({ quantity, value: Number(text), text, unit, at: now(), stale: false, once: true, method: "oscillometric" });
+  say({ instruments: [...others, cuff({ state: "live", reason: "measuring" }, [made("cuff-pressure", "142")])] });
+  await seen("cuff-pressure", "142");
+  await t("task-help").click();
+  await t("btn-cuff-stop-bar").click();
+  assert.deepEqual(last(), { verb: "stop-measure", instrument: "cuff" });
+  say({ instruments: [...others, cuff({ state: "live" }, [made("systolic-pressure", "118"), made("diastolic-pressure", "74"), made("pulse-rate", "85", "/min")])] });
+  await t("task-capture").click();
+  await t("btn-measure").click();
+  await seen("vital-blood-pressure", "118/74");
+  assert.ok(await t("btn-cuff-start").isDisabled(), "the size was remembered");
+  await t("side-left").click();
+  await t("btn-measure-save").click();
+  await t("saved").waitFor();
+  assert.deepEqual(last(), { verb: "reading", instrument: "cuff", side: "left" });
+
+  // By hand: both pressures go together, in the digits that were touched.
+  await t("meter-by-hand").click();
+  await t("hand-blood-pressure").click();
+  for (const k of ["pad-1", "pad-0", "pad-2", "btn-hand-next", "pad-6", "pad-7", "pad-delete", "pad-6", "site-arm", "btn-hand-save"]) await t(k).click();
+  await t("saved").waitFor();
+  assert.deepEqual(last(), { verb: "by-hand", values: [{ quantity: "systolic-pressure", value: "102" }, { quantity: "diastolic-pressure", value: "66" }], site: "arm" });
+  await page.keyboard.press("Escape");
+  await t("btn-still").waitFor();
+  say({ instruments: others });
+
   // A refusal is said in words.
   answer = () => ({ ok: false, problem: { code: "disk-full", title: "x", status: 507 } });
   await t("btn-still").click();

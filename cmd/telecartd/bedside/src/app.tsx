@@ -64,10 +64,10 @@ export function App(p: { seen: Seen; cart: Cart; input?: Input | undefined; star
   useEffect(() => { // a scanner on a line of its own, a pedal, a camera's button: each a new object
     if (p.input?.act === "scanned") scanned(p.input.text, p.input.symbology);
     const camera = cameras.find((c) => c.name === p.input?.instrument) ?? current;
-    if (p.input?.act === "shutter" && camera && s?.encounter && !s.alert) {
+    if (p.input?.act === "shutter" && camera && s && !s.alert) {
       setCamera(camera.name);
-      choose("capture");
-      setShutter(camera.name);
+      choose("capture"); // which says so when no encounter is open
+      if (s.encounter) setShutter(camera.name);
     }
   }, [p.input]);
   useEffect(() => setShutter(undefined), [s?.encounter?.id, s?.alert !== undefined]); // a press is of the patient who was there then

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import type { BedsideItem, BedsideState, Instrument } from "../../../ui/api.ts";
 import { useCommand, useWords } from "../../../ui/base.tsx";
 import { Button, Choice, ProblemLine } from "../../../ui/components.tsx";
-import { byHand, measuresPatient, savable, vitals } from "../../../ui/readings.ts";
+import { byHand, measuresPatient, noNumber, savable, vitals } from "../../../ui/readings.ts";
 import { VitalTile } from "../../../ui/vitals.tsx";
 import { ByHand } from "./byhand.tsx";
 import type { Cart } from "./cart.ts";
@@ -138,9 +138,10 @@ function Cuff(p: WayProps & { cuff: Instrument }) {
     return (
       <Work testid="view-measure" choose={p.choose} onBack={p.onBack} actions={p.outcome}>
         <p class="cuff-now num" role="status" data-testid="cuff-pressure">
-          {now === undefined ? w.t("cuff.starting") : <strong>{now}</strong>} {now !== undefined && <span>{w.t("cuff.in")}</span>}
+          <strong>{now ?? noNumber}</strong>
+          <span>{w.t("cuff.in")}</span>
         </p>
-        <p class="lead">{w.code("reason.", "measuring")}</p>
+        <p class={p.cuff.health.reason === "measuring" ? "lead" : "lead problem"}>{w.code("reason.", p.cuff.health.reason ?? "measuring")}</p>
         <CuffStop cart={p.cart} cuff={p.cuff} testid="btn-cuff-stop" class="huge" />
       </Work>
     );
@@ -186,7 +187,9 @@ function Cuff(p: WayProps & { cuff: Instrument }) {
           <VitalTile key={v.quantity} v={v} />
         ))}
       </ul>
-      <WhereChoice where={p.where} place="cuff" columns={3} />
+      <div class="where-row">
+        <WhereChoice where={p.where} place="cuff" columns={3} />
+      </div>
     </Work>
   );
 }
@@ -200,7 +203,7 @@ export function CuffBar(p: { s: BedsideState; cart: Cart }) {
         <div class="bar cuff-bar" key={i.name} data-testid="cuff-bar">
           <p class="grow">
             <strong>{instrumentName(w, i)}: </strong>
-            {pressureNow(i) === undefined ? w.t("cuff.starting") : `${pressureNow(i)} ${w.t("cuff.in")}`}
+            {`${pressureNow(i) ?? noNumber} ${w.t("cuff.in")}`}
           </p>
           <CuffStop cart={p.cart} cuff={i} testid="btn-cuff-stop-bar" />
         </div>

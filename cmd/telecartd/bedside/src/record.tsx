@@ -52,7 +52,7 @@ export function useRecorder(cart: Cart): Recorder {
   };
 }
 
-export function Lengths(p: { verb: Recorded; seconds: number[]; recorder: Recorder; onRecord(seconds: number): void; off?: boolean }) {
+export function Lengths(p: { verb: Recorded; seconds: number[]; recorder: Recorder; onRecord(seconds: number): void; off?: boolean; look?: "primary" | "plain" }) {
   const w = useWords();
   useNow(250);
   const { until, savedAt } = p.recorder;
@@ -69,7 +69,7 @@ export function Lengths(p: { verb: Recorded; seconds: number[]; recorder: Record
       <legend role="status">{savedAt ? <strong data-testid="saved">{w.t("capture.saved", { time: w.time(savedAt) })}</strong> : w.t(`capture.${p.verb}.how`)}</legend>
       <div class="lengths">
         {p.seconds.map((n) => (
-          <Button key={n} testid={`btn-${p.verb}-${n}`} look="primary" off={p.recorder.busy || (p.off ?? false)} onPress={() => p.onRecord(n)}>
+          <Button key={n} testid={`btn-${p.verb}-${n}`} look={p.look ?? "primary"} off={p.recorder.busy || (p.off ?? false)} onPress={() => p.onRecord(n)}>
             {w.t("span.seconds", { n })}
           </Button>
         ))}

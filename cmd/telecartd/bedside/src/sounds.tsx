@@ -31,7 +31,7 @@ export function Sounds(p: { cart: Cart; stethoscope: Instrument; recorder: Recor
           <Button testid="btn-listen" look={on ? "plain" : "primary"} pressed={on} onPress={() => setOn(!on)}>
             {on ? w.t("sound.quiet") : w.t("sound.listen")}
           </Button>
-          <Lengths verb="sound" seconds={[10, 20, 30]} recorder={p.recorder} onRecord={(n) => p.recorder.record("sound", name, n, where)} />
+          <Lengths verb="sound" seconds={[10, 20, 30]} recorder={p.recorder} look={on ? "primary" : "plain"} onRecord={(n) => p.recorder.record("sound", name, n, where)} />
         </>
       }
     >
