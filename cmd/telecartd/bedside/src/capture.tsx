@@ -42,6 +42,12 @@ export function CaptureView(p: ViewProps) {
     return () => clearTimeout(t);
   }, [savedAt]);
 
+  useEffect(() => {
+    if (panel !== "clip" || !recorder.savedAt) return; // one clip, and back to pictures
+    setSavedAt(recorder.savedAt);
+    setPanel("where");
+  }, [recorder.savedAt]);
+
   const take = useRef<(camera: string) => void>();
   useEffect(() => {
     if (!p.shutter) return;

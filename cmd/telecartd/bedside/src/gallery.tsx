@@ -78,6 +78,7 @@ const scenes: Record<string, Scene> = {
   "measure-cuff-old": { seen: withCuff("old"), start: "capture", press: ["btn-measure", "meter-cuff"] },
   "measure-cuff-no-result": { seen: withCuff("no-result"), start: "capture", press: ["btn-measure", "meter-cuff"] },
   "measure-cuff-still-full": { seen: withCuff("still-full"), start: "capture", press: ["btn-measure", "meter-cuff"] },
+  "measure-cuff-still-full-elsewhere": { seen: withCuff("still-full"), start: "instruments" },
   "measure-cuff-elsewhere": { seen: withCuff("working", live), start: "capture" },
   "hand-list": { seen: open({ instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand"] },
   "hand-list-call": { seen: open({ ...live, instruments: full }), start: "capture", press: ["btn-measure", "meter-by-hand"] },

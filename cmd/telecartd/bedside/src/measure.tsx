@@ -203,7 +203,7 @@ export function CuffBar(p: { s: BedsideState; cart: Cart }) {
         <div class="bar cuff-bar" key={i.name} data-testid="cuff-bar">
           <p class="grow">
             <strong>{instrumentName(w, i)}: </strong>
-            {`${pressureNow(i) ?? noNumber} ${w.t("cuff.in")}`}
+            {i.health.reason === "measuring" ? `${pressureNow(i) ?? noNumber} ${w.t("cuff.in")}` : w.code("reason.", i.health.reason ?? "")}
           </p>
           <CuffStop cart={p.cart} cuff={i} testid="btn-cuff-stop-bar" />
         </div>
