@@ -1,3 +1,5 @@
+//go:build lab
+
 package hotplug
 
 import (
@@ -14,14 +16,11 @@ import (
 
 // On a real kernel with a hub at 1-1, an FTDI adapter QFT1 in its socket 2 and a keyboard KBD9 in 3. To be run in the lab's machine:
 //
-//	go test -c -o /tmp/hotplug.test ./device/hotplug
-//	LAB_HOTPLUG=1 device/lab/labvm -q '-device qemu-xhci,id=x -device usb-hub,bus=x.0,port=1 -chardev null,id=n
+//	go test -c -tags lab -o /tmp/hotplug.test ./device/hotplug
+//	device/lab/labvm -q '-device qemu-xhci,id=x -device usb-hub,bus=x.0,port=1 -chardev null,id=n
 //	  -device usb-serial,chardev=n,always-plugged=true,bus=x.0,port=1.2,serial=QFT1 -device usb-kbd,bus=x.0,port=1.3,serial=KBD9'
 //	  -- /tmp/hotplug.test -test.v -test.run Lab
 func TestLabKernel(t *testing.T) {
-	if os.Getenv("LAB_HOTPLUG") == "" {
-		t.Skip("wants the lab's machine")
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	changed := make(chan struct{}, 1)

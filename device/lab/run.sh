@@ -48,6 +48,10 @@ setup() {
 wait "$builder"
 builder=''
 
+if [ $# = 0 ] && [[ $suites == *drivers* ]]; then
+    "$here/kernel.sh" "$bin"
+fi
+
 "$bin/guest" feed "$share/serial" &
 feeder=$!
 serial="-device qemu-xhci,p2=8,p3=8 -chardev socket,id=line,path=$share/serial,server=on,wait=off -device usb-serial,chardev=line"

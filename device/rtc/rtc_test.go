@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -176,46 +175,6 @@ func TestKernelNode(t *testing.T) {
 	}
 	if unix.RTC_RD_TIME != 0x80247009 || unix.RTC_VL_READ != 0x80047013 {
 		t.Error("this is another machine's ioctl numbering")
-	}
-}
-
-// On a real kernel's clock. To be run in the lab's machine, which has a PC's:
-//
-//	go test -c -o /tmp/rtc.test ./device/rtc
-//	LAB_RTC=1 device/lab/labvm -- /tmp/rtc.test -test.v -test.run Lab
-func TestLabClock(t *testing.T) {
-	if os.Getenv("LAB_RTC") == "" {
-		t.Skip("wants the lab's machine")
-	}
-	exec.Command("modprobe", "rtc_cmos").Run() // there already, where it is built in
-	s, err := Read("/dev/rtc0")
-	if off := time.Since(s.Shows).Abs(); err != nil || !s.Set() || off > time.Minute {
-		t.Fatalf("%+v, %s off, %v", s, off, err)
-	}
-	held, err := openKernel("/dev/rtc0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := Read("/dev/rtc0"); !errors.Is(err, ErrBusy) {
-		t.Errorf("held by another: %v", err)
-	}
-	held.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	out := &story{heard: func(line string) {
-		t.Log(line)
-		if line == "live" {
-			cancel()
-		} else if strings.HasPrefix(line, "faulty") {
-			t.Error(line)
-			cancel()
-		}
-	}}
-	inst, err := Driver().New(settings("/dev/rtc0", kit.System{}), out)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := inst.Run(ctx); !errors.Is(err, context.Canceled) {
-		t.Error(err)
 	}
 }
 
