@@ -99,7 +99,8 @@ export function useEscape(back: (() => void) | undefined): void {
   const ref = useRef(back);
   ref.current = back;
   const active = back !== undefined;
-  useEffect(() => {
+  // Before the paint: a key that comes right after a screen is drawn belongs to that screen, not to the one it replaced.
+  useLayoutEffect(() => {
     if (!active) return;
     escapes.push(ref);
     return () => void escapes.splice(escapes.indexOf(ref), 1);
