@@ -82,9 +82,19 @@ func (f *File) WriteAt(b []byte, off int64) (n int, err error) {
 func (f *File) Sync() error {
 	return f.disk.do(Op{Kind: OpSync, Path: f.Name()}, func() error {
 		for {
-			if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
+			if err := unix.Fdatasync(int(f.Fd())); err == unix.EINTR {
+				continue
+			} else if err != nil {
 				return err
 			}
+			// Once the file system was made read-only ext4's fdatasync says yes and writes nothing (fs/ext4/fsync.c).
+			var st unix.Statfs_t
+			if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
+				return err
+			} else if st.Flags&unix.ST_RDONLY != 0 {
+				return unix.EROFS
+			}
+			return nil
 		}
 	})
 }
