@@ -2,12 +2,14 @@ package seal
 
 import (
 	"crypto/hpke"
+	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
+	"telecart/device/kit/planted"
 	"telecart/uplink/wire"
 )
 
@@ -83,12 +85,16 @@ func (r *Records) Open(w wire.Wrap, header []byte, h wire.Header, chunks func(i 
 		return err
 	}
 	defer clear(secret)
-	item, err := itemKey(secret, &h)
-	if err != nil {
-		return err
+	return openWith(secret, header, h, chunks, sink)
+}
+
+// openWith opens an item with its data key.
+func openWith(secret, header []byte, h wire.Header, chunks func(i int) ([]byte, error), sink func(plain []byte) error) error {
+	item := itemKey((*[keySize]byte)(secret), &h.Salt)
+	if subtle.ConstantTimeCompare(item.commitment[:], h.Commitment[:]) != 1 {
+		return fmt.Errorf("%w: its header commits to another key", ErrOpen)
 	}
-	defer clear(item)
-	aead, err := chacha20poly1305.New(item)
+	aead, err := chacha20poly1305.New(item.key[:])
 	if err != nil {
 		return fmt.Errorf("seal: %w", err)
 	}
@@ -96,20 +102,24 @@ func (r *Records) Open(w wire.Wrap, header []byte, h wire.Header, chunks func(i 
 }
 
 func unwrap(private hpke.PrivateKey, w wire.Wrap) ([]byte, error) {
-	kdf, err := hpke.NewKDF(w.KDF)
+	return openKey(private, w.KDF, w.AEAD, w.Enc, w.Sealed, w.Info())
+}
+
+func openKey(private hpke.PrivateKey, kdfID, aeadID uint16, enc, sealed, info []byte) ([]byte, error) {
+	kdf, err := hpke.NewKDF(kdfID)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrOpen, err)
 	}
-	aead, err := hpke.NewAEAD(w.AEAD)
+	aead, err := hpke.NewAEAD(aeadID)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", ErrOpen, err)
 	}
-	recipient, err := hpke.NewRecipient(w.Enc, private, kdf, aead, w.Info())
+	recipient, err := hpke.NewRecipient(enc, private, kdf, aead, info)
 	if err != nil {
 		return nil, fmt.Errorf("%w: data key: %v", ErrOpen, err)
 	}
-	secret, err := recipient.Open(nil, w.Sealed)
-	if err != nil || len(secret) != 32 {
+	secret, err := recipient.Open(nil, sealed)
+	if err != nil || len(secret) != keySize {
 		return nil, fmt.Errorf("%w: its data key does not unwrap", ErrOpen)
 	}
 	return secret, nil
@@ -127,6 +137,9 @@ func openChunks(aead cipher, header []byte, h wire.Header, chunks func(i int) ([
 	n := h.Chunks()
 	for i := range n {
 		sealed, err := chunks(i)
+		if err != nil && i > 0 && planted.Is(planted.IgnoredFinal) {
+			return nil // where the chunks end the item ends: none of them had to be the last
+		}
 		if err != nil {
 			return err
 		}

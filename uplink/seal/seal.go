@@ -11,28 +11,44 @@
 // ChaCha20-Poly1305 under the item key, nonce = i (11 bytes, big endian) | 1 if it is the last, else 0; associated data = the
 // clear header. The order and the end of the chunks are therefore authenticated.
 //
-// Invariants: plaintext buffers made here are overwritten before they are let go. HPKE does not say who sealed: the
-// ledger's signed head does.
+// Memory: the data key lies on a page of its own outside the Go heap, which no core file has and Destroy unmaps. All that is
+// derived from it (prk, item keys, cipher states) is made under erase.Do: off registers and stacks at once, off the heap when
+// collected. The agent calls erase.Now when an encounter has closed; cmd/telecartd's memory test then reads all memory of the
+// real agent, and finds no data key, prk, item key, nor a byte of a still or a clip.
+//
+// What may stay of a closed encounter until its memory is used again: words of its state as encoding/json last encoded them (its
+// pooled buffers); names and numbers that the hub's list of today's patients holds anyway, and what the TLS and WebSocket libraries
+// last read of that list; all that the kernel keeps of sockets, and the screen's own process. None of it is written to disk: the
+// agent is not dumpable, and does not start where memory can be swapped out readable (uplink/seal/swap).
+//
+// Invariants: no copy of a data key, prk or item key is in memory after Destroy, the last Seal and erase.Now. Plaintext buffers
+// made here are overwritten before they are let go. HPKE does not say who sealed: the ledger's signed head does.
 package seal
 
 import (
-	"crypto/hkdf"
+	"bytes"
 	"crypto/hpke"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
+	"sync"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
 	"telecart/capture/ledger"
+	"telecart/device/kit/planted"
+	"telecart/uplink/seal/erase"
 	"telecart/uplink/wire"
 )
 
 // lengthSize is the true length in front of the body.
 const lengthSize = 8
+
+// keySize is that of data keys.
+const keySize = 32
 
 // Sealer draws data keys for one book (care or practice) in one run of the agent.
 type Sealer struct {
@@ -58,39 +74,59 @@ func NewSealer(book ledger.Book, run ledger.ID, record wire.RecordKey) (*Sealer,
 	return &Sealer{book: book, run: run, record: record, public: pub}, nil
 }
 
-// Key is an encounter's data key, while it is open. Destroy it when the encounter closes.
+// Key is an encounter's data key, while it is open. Destroy it when the encounter closes. It is safe for concurrent use.
 type Key struct {
-	secret [32]byte
 	wrap   wire.Wrap
 	wrapID ledger.ID
-	dead   bool
+	lost   runtime.Cleanup // for a key that is dropped without Destroy
+
+	mu   sync.RWMutex // held for reading while the page is
+	page []byte       // begins with the key; nil: destroyed
+	salt *[32]byte    // for a planted bug alone
 }
 
 // NewKey draws a data key for an encounter and wraps it.
 func (s *Sealer) NewKey(encounter ledger.ID) (*Key, error) {
 	kdf, aead := hpke.HKDFSHA256(), hpke.ChaCha20Poly1305()
-	k := &Key{wrap: wire.Wrap{KEM: s.record.KEM, KDF: kdf.ID(), AEAD: aead.ID(), Epoch: s.record.Epoch, Practice: s.book.Practice,
-		Tenant: s.book.Tenant, Cart: s.book.Cart, Encounter: encounter, Run: s.run}}
-	rand.Read(k.secret[:])
-	enc, sender, err := hpke.NewSender(s.public, kdf, aead, k.wrap.Info())
+	w := wire.Wrap{KEM: s.record.KEM, KDF: kdf.ID(), AEAD: aead.ID(), Epoch: s.record.Epoch, Practice: s.book.Practice,
+		Tenant: s.book.Tenant, Cart: s.book.Cart, Encounter: encounter, Run: s.run}
+	page, err := newPage()
 	if err != nil {
+		return nil, err
+	}
+	info, secret := w.Info(), page[:keySize]
+	var enc, sealed []byte
+	erase.Do(func() {
+		rand.Read(secret)
+		var sender *hpke.Sender
+		if enc, sender, err = hpke.NewSender(s.public, kdf, aead, info); err == nil {
+			sealed, err = sender.Seal(nil, secret)
+		}
+	})
+	if err != nil {
+		freePage(page)
 		return nil, fmt.Errorf("seal: wrap data key: %w", err)
 	}
-	if k.wrap.Sealed, err = sender.Seal(nil, k.secret[:]); err != nil {
-		return nil, fmt.Errorf("seal: wrap data key: %w", err)
-	}
-	k.wrap.Enc = enc
-	k.wrapID = k.wrap.ID()
+	w.Enc, w.Sealed = bytes.Clone(enc), bytes.Clone(sealed) // not Do's own: they are no secret, and stay
+	k := &Key{wrap: w, wrapID: w.ID(), page: page}
+	k.lost = runtime.AddCleanup(k, freePage, page)
 	return k, nil
 }
 
 // Wrap is the key as it may be written down.
 func (k *Key) Wrap() wire.Wrap { return k.wrap }
 
-// Destroy overwrites the key. Sealing with it fails from then on.
+// Destroy overwrites the key, after the sealing that is under way has drawn on it. Sealing with it fails from then on. What was
+// derived from it is garbage when the last Seal has returned; erase.Now zeroes that.
 func (k *Key) Destroy() {
-	clear(k.secret[:])
-	k.dead = true
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.page == nil {
+		return
+	}
+	k.lost.Stop()
+	freePage(k.page)
+	k.page = nil
 }
 
 // ErrClosed: the encounter's key is gone.
@@ -106,66 +142,103 @@ type Sealed struct {
 
 // Seal seals one item's body. Each chunk goes to emit in order; emit must not keep the slice.
 func (k *Key) Seal(kind uint8, urgency wire.Urgency, body []byte, emit func(i int, sealed []byte) error) (Sealed, error) {
-	if k.dead {
-		return Sealed{}, ErrClosed
-	}
-	if len(body)+lengthSize > wire.MaxLength {
-		return Sealed{}, fmt.Errorf("seal: an item of %d bytes; %d fit", len(body), wire.MaxLength-lengthSize)
-	}
-	h := wire.Header{Suite: wire.SuiteV1, Kind: kind, Urgency: urgency, Practice: k.wrap.Practice, Tenant: k.wrap.Tenant, Cart: k.wrap.Cart,
-		Encounter: k.wrap.Encounter, Wrap: k.wrapID, Length: wire.PaddedLength(uint64(len(body) + lengthSize))}
-	rand.Read(h.Salt[:])
-	item, err := itemKey(k.secret[:], &h)
+	h, err := k.header(kind, urgency, len(body))
 	if err != nil {
 		return Sealed{}, err
 	}
-	defer clear(item)
-	aead, err := chacha20poly1305.New(item)
-	if err != nil {
-		return Sealed{}, fmt.Errorf("seal: %w", err)
-	}
-	s := Sealed{Header: h, Bytes: h.Marshal(), Chunks: make([]ledger.Hash, h.Chunks())}
-	buf := make([]byte, wire.ChunkSize+wire.Overhead)
-	defer clear(buf)
-	binary.BigEndian.PutUint64(buf, uint64(len(body)))
-	at := lengthSize
-	for i := range s.Chunks {
-		n := h.SealedSize(i) - wire.Overhead
-		used := at + copy(buf[at:n], body)
-		body = body[used-at:]
-		clear(buf[used:n])
-		sealed := aead.Seal(buf[:0], nonce(i, i == len(s.Chunks)-1), buf[:n], s.Bytes)
+	s := Sealed{Chunks: make([]ledger.Hash, h.Chunks())}
+	err = k.seal(&h, body, func(i int, sealed []byte) error {
 		s.Chunks[i] = sha256.Sum256(sealed)
-		if err := emit(i, sealed); err != nil {
-			return Sealed{}, err
-		}
-		at = 0
+		return emit(i, sealed)
+	})
+	if err != nil {
+		return Sealed{}, err
 	}
+	s.Header, s.Bytes = h, h.Marshal()
 	s.Hash = wire.ItemHash(s.Bytes, s.Chunks)
 	return s, nil
 }
 
-// itemKey derives the item key, and sets the header's commitment or checks it if it is set.
-func itemKey(secret []byte, h *wire.Header) ([]byte, error) {
-	prk, err := hkdf.Extract(sha256.New, secret, h.Salt[:])
+// header is an item's, but for its commitment.
+func (k *Key) header(kind uint8, urgency wire.Urgency, size int) (wire.Header, error) {
+	if size+lengthSize > wire.MaxLength {
+		return wire.Header{}, fmt.Errorf("seal: an item of %d bytes; %d fit", size, wire.MaxLength-lengthSize)
+	}
+	h := wire.Header{Suite: wire.SuiteV1, Kind: kind, Urgency: urgency, Practice: k.wrap.Practice, Tenant: k.wrap.Tenant, Cart: k.wrap.Cart,
+		Encounter: k.wrap.Encounter, Wrap: k.wrapID, Length: wire.PaddedLength(uint64(size + lengthSize))}
+	rand.Read(h.Salt[:])
+	if planted.Is(planted.ReusedNonce) {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.salt == nil {
+			k.salt = &h.Salt
+		}
+		h.Salt = *k.salt
+	}
+	return h, nil
+}
+
+// seal completes the header and seals the body. Plaintext is copied for the first and the last chunk alone: the first has
+// the length in front, the last the padding behind.
+func (k *Key) seal(h *wire.Header, body []byte, emit func(i int, sealed []byte) error) error {
+	aead, err := k.cipher(h)
 	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+		return err
 	}
-	defer clear(prk)
-	key, err := hkdf.Expand(sha256.New, prk, "telecart item key v1", chacha20poly1305.KeySize)
-	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+	header, chunks := h.Marshal(), h.Chunks()
+	buf := make([]byte, h.SealedSize(0)) // no chunk is larger
+	defer clear(buf)
+	at := -lengthSize // of the body
+	for i := range chunks {
+		n := h.SealedSize(i) - wire.Overhead
+		plain := buf[:n]
+		if at >= 0 && at+n <= len(body) {
+			plain = body[at : at+n]
+		} else {
+			fill(plain, body, at)
+		}
+		at += n
+		var sealed []byte
+		once := nonce(i, i == chunks-1)
+		erase.Do(func() { sealed = aead.Seal(buf[:0], once, plain, header) })
+		if err := emit(i, sealed); err != nil {
+			return err
+		}
 	}
-	commit, err := hkdf.Expand(sha256.New, prk, "telecart key commitment v1", len(h.Commitment))
-	if err != nil {
-		return nil, fmt.Errorf("seal: %w", err)
+	return nil
+}
+
+// fill copies the body from at on, with its length before it and zeros behind.
+func fill(plain, body []byte, at int) {
+	n := 0
+	if at < 0 {
+		binary.BigEndian.PutUint64(plain, uint64(len(body)))
+		n, at = lengthSize, 0
 	}
-	if h.Commitment == [32]byte{} {
-		copy(h.Commitment[:], commit)
-	} else if subtle.ConstantTimeCompare(commit, h.Commitment[:]) != 1 {
-		return nil, fmt.Errorf("%w: its header commits to another key", ErrOpen)
+	if at < len(body) {
+		n += copy(plain[n:], body[at:])
 	}
-	return key, nil
+	clear(plain[n:])
+}
+
+// cipher derives the item's key, and sets the header's commitment.
+func (k *Key) cipher(h *wire.Header) (aead sealer, err error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	if k.page == nil {
+		return nil, ErrClosed
+	}
+	erase.Do(func() {
+		item := itemKey((*[keySize]byte)(k.page), &h.Salt)
+		h.Commitment = item.commitment
+		aead, err = chacha20poly1305.New(item.key[:])
+	})
+	return aead, err
+}
+
+// sealer is what sealing needs of an AEAD.
+type sealer interface {
+	Seal(dst, nonce, plaintext, additionalData []byte) []byte
 }
 
 func nonce(chunk int, final bool) []byte {

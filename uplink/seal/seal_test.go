@@ -2,6 +2,9 @@ package seal
 
 import (
 	"bytes"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"testing"
@@ -127,8 +130,23 @@ func TestSealTwiceDiffers(t *testing.T) {
 func TestDestroyed(t *testing.T) {
 	k, _ := fixture(t)
 	k.Destroy()
-	if _, err := k.Seal(1, wire.Routine, nil, nil); !errors.Is(err, ErrClosed) || k.secret != [32]byte{} {
+	if _, err := k.Seal(1, wire.Routine, nil, nil); !errors.Is(err, ErrClosed) || k.page != nil {
 		t.Fatal(err)
+	}
+}
+
+// The derivation is HKDF as the standard library has it.
+func TestDerivation(t *testing.T) {
+	for range 100 {
+		var secret, salt [keySize]byte
+		rand.Read(secret[:])
+		rand.Read(salt[:])
+		got := itemKey(&secret, &salt)
+		for info, have := range map[string][keySize]byte{"telecart item key v1": got.key, "telecart key commitment v1": got.commitment} {
+			if want, err := hkdf.Key(sha256.New, secret[:], salt[:], info, keySize); err != nil || !bytes.Equal(have[:], want) {
+				t.Fatalf("%s: %x, not %x, %v", info, have, want, err)
+			}
+		}
 	}
 }
 

@@ -317,7 +317,8 @@ func TestKeyList(t *testing.T) {
 	root, private, _ := ed25519.GenerateKey(nil)
 	other, _, _ := ed25519.GenerateKey(nil)
 	list := KeyList{Version: 5, Hub: "hub.example", Issued: time.Unix(1, 0).UTC(), Expires: time.Unix(2, 0).UTC(), // long expired: that never stops anything
-		Records:  []RecordKey{{Epoch: 1, KEM: 0x20, Public: []byte("<&>")}, {Epoch: 3, KEM: 0x20}, {Epoch: 2, KEM: 0x20}, {Epoch: 9, Practice: true}},
+		Records: []RecordKey{{Epoch: 1, KEM: 0x20, Public: []byte("<&>")}, {Epoch: 3, KEM: 0x20, Public: []byte{3}}, {Epoch: 2, KEM: 0x20, Public: []byte{2}},
+			{Epoch: 9, Practice: true, Public: []byte{9}}},
 		Receipts: []ReceiptKey{{1, root}}}
 	sign := func(l KeyList) SignedKeyList {
 		s, err := SignKeyList(l, private)
