@@ -142,12 +142,13 @@ type EventInfo struct {
 // MaxMeta bounds the JSON part of a body.
 const MaxMeta = 1 << 20
 
-// Marshal is the plaintext of an item: length of the JSON (4, big endian), the JSON, the blob.
+// Marshal is the plaintext of an item: length of the JSON (4, big endian), the JSON, the blob. The caller overwrites it after use.
 func (b Body) Marshal() ([]byte, error) {
 	meta, err := json.Marshal(b)
 	if err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
+	defer clear(meta)
 	if len(meta) > MaxMeta {
 		return nil, fmt.Errorf("capture: %d bytes of text in one item; %d fit", len(meta), MaxMeta)
 	}

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"telecart/capture/ledger"
+	"telecart/device/kit"
 	"telecart/uplink/wire"
 )
 
@@ -46,8 +49,11 @@ func TestDamagedSegment(t *testing.T) {
 	}
 	r.open()
 	r.loaded()
-	if st := r.box.Stats(); st.Quarantine != 1 || st.Held != 10 {
+	if st := r.box.Stats(); st.Quarantine != 1 || st.Held != 9 || st.Damaged != 1 {
 		t.Fatalf("%+v", st)
+	}
+	if d := r.box.Damaged(); len(d) != 1 || d[0].Hash != saved[3].Hash || d[0].Number != saved[3].Entry.Number || d[0].Kind == 0 || d[0].Reason == "" {
+		t.Fatalf("%+v", d)
 	}
 	for i, s := range saved {
 		m, err := r.box.Manifest(s.Hash)
@@ -68,7 +74,7 @@ func TestDamagedSegment(t *testing.T) {
 	}
 	r.open() // what is in quarantine is still there, and still held
 	r.loaded()
-	if st := r.box.Stats(); st.Quarantine != 1 || st.Held != 11 {
+	if st := r.box.Stats(); st.Quarantine != 1 || st.Held != 10 || st.Damaged != 1 {
 		t.Fatalf("after one more restart: %+v", st)
 	}
 }
@@ -166,14 +172,12 @@ func TestPutAfterClose(t *testing.T) {
 	}
 }
 
-// A commit that fails condemns its segment; the same entries go to the next one, with the same numbers.
+// A sync that fails condemns its segment and is not tried again; the same entries go to the next one, with the same numbers.
 func TestFailedCommit(t *testing.T) {
 	r := newRig(t)
 	r.open()
 	a := r.put("a")
-	r.box.dbmu.Lock()
-	r.box.db.Close() // from here on every commit to this segment fails
-	r.box.dbmu.Unlock()
+	r.disk.fail(kit.OpSync, logExt, 1)
 	b := r.put("b")
 	if b.Entry.Number != a.Entry.Number+1 || b.Entry.Prev != a.Entry.Hash() {
 		t.Fatalf("%+v", b.Entry)
@@ -181,39 +185,68 @@ func TestFailedCommit(t *testing.T) {
 	if st := r.box.Stats(); st.Condemned != 1 {
 		t.Fatalf("%+v", st)
 	}
-	if r.opened(a.Hash) != "a" || r.opened(b.Hash) != "b" {
-		t.Fatal("not what was put")
+	c := r.put("c")
+	if n := r.disk.synced(logPath(r.dir, 1, 0)); n != 3 { // run, a, and the one that failed
+		t.Fatalf("the condemned log was synced %d times", n)
+	}
+	for range 2 {
+		if r.opened(a.Hash) != "a" || r.opened(b.Hash) != "b" || r.opened(c.Hash) != "c" {
+			t.Fatal("not what was put")
+		}
+		r.open()
+		r.loaded()
+		if st := r.box.Stats(); st.Held != 3 || st.Damaged != 0 || st.Quarantine != 0 {
+			t.Fatalf("%+v", st)
+		}
 	}
 }
 
-// If the second commit fails too, the numbers are in doubt: a new incarnation.
+// If the second commit fails too, the numbers are in doubt: a new incarnation that names the last sure head.
 func TestFailedTwice(t *testing.T) {
 	r := newRig(t)
 	r.open()
 	a := r.put("a")
-	r.box.dbmu.Lock()
-	r.box.db.Close()
-	r.box.dbmu.Unlock()
-	if err := os.Chmod(r.dir, 0o500); err != nil {
-		t.Fatal(err)
-	}
-	blocked := filepath.Join(r.dir, fmt.Sprintf("%08d%s", r.box.seg+1, segmentExt))
-	os.RemoveAll(filepath.Join(r.dir, spareName))
-	if err := os.MkdirAll(blocked, 0o700); err != nil { // no file can take that name
-		t.Fatal(err)
-	}
+	r.disk.fail(kit.OpSync, logExt, 2)
 	if _, err := r.box.Put(context.Background(), r.key, 1, wire.Routine, []byte("b")); err == nil {
 		t.Fatal("saved on a disk that refused it")
-	}
-	os.Chmod(r.dir, 0o700)
-	if err := os.Remove(blocked); err != nil {
-		t.Fatal(err)
 	}
 	c := r.put("c")
 	if c.Entry.Incarnation == a.Entry.Incarnation {
 		t.Fatal("a number was used again after a commit in doubt")
 	}
+	es := r.box.Entries()
+	if f := es[len(es)-1]; f.Kind != ledger.Fork || f.Body != a.Entry.Hash() {
+		t.Fatalf("%+v", f)
+	}
 	if r.opened(a.Hash) != "a" || r.opened(c.Hash) != "c" {
 		t.Fatal("not what was put")
+	}
+}
+
+// A full disk: the next item is refused in words, what was saved is there, and when there is room again work goes on in the
+// same ledger.
+func TestFullDisk(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	r.disk.full.Store(true)
+	var saved []Saved
+	var refused error
+	for refused == nil { // into what was made beforehand
+		var s Saved
+		if s, refused = r.box.Put(context.Background(), r.key, 1, wire.Routine, bytes.Repeat([]byte("z"), 100<<10)); refused == nil {
+			saved = append(saved, s)
+		}
+	}
+	if !errors.Is(refused, unix.ENOSPC) || !strings.Contains(refused.Error(), "untouched") || len(saved) == 0 {
+		t.Fatal(len(saved), refused)
+	}
+	small := r.put("38.2 Cel") // there is room for little things left
+	r.disk.full.Store(false)
+	after := r.put("after")
+	if after.Entry.Incarnation != saved[0].Entry.Incarnation || after.Entry.Number != small.Entry.Number+1 {
+		t.Fatalf("%+v", after.Entry)
+	}
+	for _, s := range saved {
+		r.opened(s.Hash)
 	}
 }

@@ -5,23 +5,23 @@
 //
 // Keys: none that opens an item. Items come in through seal.Key, in memory only; what is written is ciphertext.
 //
-// On disk (FORMAT.md has the bytes): small bbolt segments of fixed size whose blocks were written beforehand; receipts in
-// files of their own; a signed checkpoint for each retired segment; damaged segments in quarantine/.
+// On disk (FORMAT.md has the bytes): small bbolt segments of fixed size whose blocks were written beforehand, with logs in
+// front of them; receipts in files of their own; a signed checkpoint for each retired segment; damaged files in quarantine/.
 //
-// Invariants: an entry commits in the same transaction and segment as its item's last chunk. A number is used once. A
-// failed commit condemns its segment: the same entries are written again, to a fresh segment; if that fails too nobody knows
-// what is on the disk, and the ledger goes on in a new incarnation. Every run starts in a fresh segment; a segment has
-// entries of one incarnation. Old segments are checked in a child process and read without bbolt. One goroutine writes.
+// Invariants: an entry commits in the same batch and segment as its item's last chunk. A number is used once. A batch is one
+// write and one fdatasync, and the next is written after it. A failed write or sync is never tried again: it condemns log and
+// segment, and the same entries are written to a fresh segment; if that fails too nobody knows what is on the disk, and the
+// ledger goes on in a new incarnation. Nothing is built on what was found but not synced. Every run starts in a fresh segment;
+// a segment has entries of one incarnation. Old bbolt files are checked in a child process and read without bbolt. One
+// goroutine enters items in the ledger. Everything that is written goes through kit.Disk, but for bbolt's own commits.
 package outbox
 
 import (
 	"context"
 	"crypto"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -31,7 +31,6 @@ import (
 
 	"telecart/capture/ledger"
 	"telecart/device/kit"
-	"telecart/uplink/seal"
 	"telecart/uplink/wire"
 )
 
@@ -52,95 +51,35 @@ type Options struct {
 	Trusted     func() bool // is the clock to be believed?
 	Grace       time.Duration
 	SegmentSize int64   // 0: 16 MiB
+	LogSize     int64   // 0: 4 MiB, and a quarter of a segment at most; a multiple of 4096
+	KeepGone    int     // the receipts of how many erased items are kept; 0: 65,536
 	Check       Checker // nil: in this process, for tests alone
 	Log         *slog.Logger
+
+	// For a simulation. Disk: everything that is written, but by bbolt itself. Background: nil is a goroutine; it may run the
+	// work at once or later, or never. Bolted: told of each segment that bbolt is about to write to.
+	Disk       kit.Disk
+	Background func(func())
+	Bolted     func(path string, db *bbolt.DB)
 }
 
-// DefaultSegmentSize is written beforehand in about 20 ms on a solid-state disk, one second on a slow card.
-const DefaultSegmentSize = 16 << 20
+// Sizes. They are written beforehand in about 20 ms on a solid-state disk, one second on a slow card.
+const (
+	DefaultSegmentSize = 16 << 20
+	DefaultLogSize     = 4 << 20
+	defaultGone        = 1 << 16
+)
 
-// Outbox is one book's store. All methods are safe for concurrent use.
-type Outbox struct {
-	opt      Options
-	requests chan *request
-	quit     chan struct{}
-	ended    chan struct{} // the writer has left
-	sparing  sync.Mutex    // one spare segment is made at a time
-	wg       sync.WaitGroup
-
-	dbmu sync.RWMutex // held for reading while db is used, for writing while it changes
-	db   *bbolt.DB
-
-	// Of the writer alone.
-	used      int64
-	ambiguous bool // a commit failed twice: see writeBatch
-
-	mu        sync.Mutex
-	seg       uint32
-	chain     ledger.Chain
-	attempts  uint32
-	puts      map[uint64]bool // attempts under way: their segments are not erased
-	items     map[ledger.Hash]*item
-	order     []*item            // as they were found or put
-	hashes    []ledger.Hash      // of the current incarnation's entries, from number base on
-	base      uint64             //
-	plain     []plainEntry       // entries that are no items
-	segments  map[uint32]*oldSeg // that are not written to any more
-	receipts  *receiptLog
-	kept      map[ledger.Hash]kept
-	newest    time.Time // arrival of the newest receipt
-	store     ledger.ID
-	watermark wire.Watermark
-	condemned int
-	observers []func()
-	readers   []*reader
-	loading   int // old segments still being checked
-}
-
-type oldSeg struct {
-	path        string
-	incarnation ledger.ID
-	last        uint64
-	lastHash    ledger.Hash
-	entries     int
-	quarantined bool
-}
-
-// plainEntry is an entry that is no item, and the hub's store that has it.
-type plainEntry struct {
-	ledger.Entry
-	seg    uint32
-	posted ledger.ID
-}
-
-type item struct {
-	IndexItem
-	last    uint32 // the segment its manifest lies in
-	refused bool
-	damaged error
-}
-
-// request is one turn of the writer: records, and perhaps an item that they complete.
-type request struct {
-	records []record
-	size    int64
-	sealed  *seal.Sealed
-	wrap    []byte
-	attempt uint64
-	fork    *ledger.Hash // begin a new incarnation that names this head
-	entry   ledger.Entry // result
-	done    chan error
-}
-
-type record struct {
-	key   recordKey
-	bytes []byte
-}
-
-// Open brings an outbox back, or begins one. It returns when items can be put; old segments are still being checked then.
-func Open(ctx context.Context, opt Options) (*Outbox, error) {
+func (opt *Options) complete() {
 	if opt.SegmentSize == 0 {
 		opt.SegmentSize = DefaultSegmentSize
+	}
+	if opt.LogSize == 0 {
+		opt.LogSize = min(DefaultLogSize, opt.SegmentSize/4)
+	}
+	opt.LogSize = max(opt.LogSize/blockSize*blockSize, 16*blockSize)
+	if opt.KeepGone == 0 {
+		opt.KeepGone = defaultGone
 	}
 	if opt.Check == nil {
 		opt.Check = func(_ context.Context, path string) (Index, error) { return Check(path) }
@@ -148,24 +87,85 @@ func Open(ctx context.Context, opt Options) (*Outbox, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
+	if opt.Background == nil {
+		opt.Background = func(f func()) { go f() }
+	}
+	if opt.Bolted == nil {
+		opt.Bolted = func(string, *bbolt.DB) {}
+	}
 	if opt.Trusted == nil {
 		opt.Trusted = func() bool { return false }
 	}
-	o := &Outbox{opt: opt, requests: make(chan *request, 64), quit: make(chan struct{}), ended: make(chan struct{}), puts: map[uint64]bool{}, items: map[ledger.Hash]*item{},
-		segments: map[uint32]*oldSeg{}, kept: map[ledger.Hash]kept{}}
-	if err := os.MkdirAll(filepath.Join(opt.Dir, quarantine), 0o700); err != nil {
+}
+
+// Outbox is one book's store. All methods are safe for concurrent use. Locks are taken in the order retiring, taking,
+// live.moving, live.mu, mu.
+type Outbox struct {
+	opt      Options
+	requests chan *request
+	quit     chan struct{}
+	ended    chan struct{} // the writer has left
+	sparing  sync.Mutex    // spares are made by one
+	wg       sync.WaitGroup
+	life     context.Context // until Close
+	end      context.CancelFunc
+
+	// Of the writer alone.
+	batch     []*request
+	layout    layout
+	crowd     int  // how many shared the last commit or came meanwhile
+	ambiguous bool // a commit failed: see writeBatch
+
+	retiring sync.Mutex // one Retire at a time
+	taking   sync.Mutex // one receipt at a time
+	receipts *receiptLog
+
+	mu         sync.Mutex
+	cur        *live // changed by the writer alone
+	seg        uint32
+	unfinished []*live // no longer written to, and not finished yet
+	chain      ledger.Chain
+	attempts   uint32
+	puts       map[uint64]bool // attempts under way: their segments are not erased
+	x          index
+	plain      []plainEntry               // entries that are no items
+	early      map[ledger.Hash]receiptRow // receipts whose items were not found yet
+	receiptIn  map[uint32]int             // receipt file: how many items it matters to
+	newest     time.Time                  // arrival of the newest receipt
+	watermark  wire.Watermark
+	condemned  int
+	reasons    map[ledger.Hash]string // what is wrong with damaged items
+	missing    []DamagedItem          // entries that should be here
+	observers  []func()
+	readers    []*reader
+	trail      trail
+	closing    bool
+	loading    int // old segments still being checked
+}
+
+// plainEntry is an entry that is no item, and the hub's store that has it, from which place in its sequence on.
+type plainEntry struct {
+	ledger.Entry
+	seg      uint32
+	posted   ledger.ID
+	sequence uint64
+}
+
+// Open brings an outbox back, or begins one. It returns when items can be put; old segments are still being checked then.
+func Open(ctx context.Context, opt Options) (*Outbox, error) {
+	opt.complete()
+	o := &Outbox{opt: opt, batch: make([]*request, 0, maxBatch), requests: make(chan *request, 64), quit: make(chan struct{}), ended: make(chan struct{}), puts: map[uint64]bool{},
+		x: newIndex(), early: map[ledger.Hash]receiptRow{}, receiptIn: map[uint32]int{}, reasons: map[ledger.Hash]string{}}
+	o.life, o.end = context.WithCancel(context.Background())
+	if err := opt.Disk.MkdirAll(filepath.Join(opt.Dir, quarantine), 0o700); err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	log, all, err := openReceipts(filepath.Join(opt.Dir, "receipts"))
-	if err != nil {
-		return nil, err
+	if err := opt.Disk.SyncDir(opt.Dir); err != nil { // names that a killed agent left are built upon from here
+		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	o.receipts = log
-	for _, k := range all {
-		o.kept[k.Item] = k
-		if k.Verdict == wire.Received && k.arrived.After(o.newest) {
-			o.newest = k.arrived
-		}
+	var err error
+	if o.receipts, err = openReceipts(opt.Disk, filepath.Join(opt.Dir, "receipts"), o.early0); err != nil {
+		return nil, err
 	}
 	old, err := listSegments(opt.Dir)
 	if err != nil {
@@ -179,17 +179,25 @@ func Open(ctx context.Context, opt Options) (*Outbox, error) {
 		o.seg = old[len(old)-1]
 	}
 	if err := o.nextSegment(); err != nil {
+		o.receipts.close()
 		return nil, err
 	}
+	o.loading = len(rest) + 1
 	o.wg.Add(1)
 	go o.writer()
 	if err := o.begin(ctx, head); err != nil {
 		return nil, errors.Join(err, o.Close())
 	}
-	o.loading = len(rest)
-	o.wg.Add(1)
-	go o.loadOld(rest) // and forget the receipts of what is no longer here
+	o.background(func() { o.loadOld(rest) })
 	return o, nil
+}
+
+// early0 takes a receipt that was found before its item.
+func (o *Outbox) early0(k kept, file uint32, slot int) {
+	o.early[k.Item] = o.receiptRow(k, file, slot)
+	if k.Verdict == wire.Received && k.arrived.After(o.newest) {
+		o.newest = k.arrived
+	}
 }
 
 // head is where the ledger stood when the agent last ran.
@@ -197,24 +205,6 @@ type head struct {
 	entry   *ledger.Entry // the last one; nil: nothing was ever written, or only a checkpoint is left
 	chain   *checkpoint
 	damaged bool
-}
-
-// findHead looks for the last entry, newest segment first. What it had to check on the way is loaded; the rest is returned.
-func (o *Outbox) findHead(ctx context.Context, segs []uint32) (h head, rest []uint32, err error) {
-	rest = slices.Clone(segs)
-	for len(rest) > 0 && h.entry == nil {
-		n := rest[len(rest)-1]
-		rest = rest[:len(rest)-1]
-		x, damaged := o.load(ctx, n)
-		h.damaged = h.damaged || damaged
-		if len(x.Entries) > 0 {
-			h.entry = &x.Entries[len(x.Entries)-1]
-		}
-	}
-	if h.entry == nil {
-		h.chain, err = o.newestCheckpoint()
-	}
-	return h, rest, err
 }
 
 // begin enters this run in the ledger.
@@ -233,15 +223,12 @@ func (o *Outbox) begin(ctx context.Context, h head) error {
 	default:
 		o.chain = ledger.NewChain(o.opt.Book, ledger.NewID(), o.opt.Run)
 	}
-	if o.hashes == nil {
-		o.base = o.chain.Next
-	}
 	return o.submit(ctx, &request{attempt: o.newAttempt()})
 }
 
 // fork goes on in a new incarnation that names the disputed head.
 func (o *Outbox) fork(ctx context.Context, disputed ledger.Hash) error {
-	return o.submit(ctx, &request{attempt: o.newAttempt(), fork: &disputed})
+	return o.submit(ctx, &request{attempt: o.newAttempt(), fork: &forking{ledger.NewID(), disputed}})
 }
 
 // newAttempt names one sealing attempt.
@@ -254,9 +241,10 @@ func (o *Outbox) newAttempt() uint64 {
 
 // newPut names the attempt of a Put that is under way until endPut.
 func (o *Outbox) newPut() uint64 {
-	n := o.newAttempt()
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.attempts++
+	n := uint64(o.seg)<<32 | uint64(o.attempts)
 	o.puts[n] = true
 	return n
 }
@@ -267,69 +255,19 @@ func (o *Outbox) endPut(attempt uint64) {
 	delete(o.puts, attempt)
 }
 
-// Saved is the answer to Put: the item is sealed, in the ledger and fsynced.
-type Saved struct {
-	Entry ledger.Entry
-	Hash  ledger.Hash
-}
-
-// groupBytes is how much of a long item goes into one transaction: others get their turn in between.
-const groupBytes = 1 << 20
-
-// Put seals a body and saves it. It returns nil only when the item is durable. When it returns an error the item may
-// still have been saved (the hub then gets it, and the nurse was told less than the truth, never more).
-func (o *Outbox) Put(ctx context.Context, key *seal.Key, kind uint8, urgency wire.Urgency, body []byte) (Saved, error) {
-	r := &request{attempt: o.newPut(), wrap: key.Wrap().Marshal()}
-	attempt := r.attempt
-	defer o.endPut(attempt)
-	sealed, err := key.Seal(kind, urgency, body, func(i int, chunk []byte) error {
-		for s := 0; s*sliceSize < len(chunk); s++ {
-			k := recordKey{attempt, uint32(i), uint8(s)}
-			b := encodeRecord(typeSlice, k, chunk[s*sliceSize:min((s+1)*sliceSize, len(chunk))])
-			r.records = append(r.records, record{k, b})
-			r.size += int64(len(b))
+// background has work done apart from the caller, unless the outbox is closed first. The caller holds no lock.
+func (o *Outbox) background(work func()) {
+	o.opt.Background(func() {
+		o.mu.Lock()
+		if o.closing {
+			o.mu.Unlock()
+			return
 		}
-		if r.size < groupBytes {
-			return nil
-		}
-		full := r
-		r = &request{attempt: attempt, wrap: full.wrap}
-		full.wrap = nil
-		return o.submit(ctx, full)
+		o.wg.Add(1)
+		o.mu.Unlock()
+		defer o.wg.Done()
+		work()
 	})
-	if err != nil {
-		return Saved{}, err
-	}
-	r.sealed = &sealed
-	r.size += int64(len(sealed.Bytes) + len(r.wrap) + 32*len(sealed.Chunks) + 1024)
-	if err := o.submit(ctx, r); err != nil {
-		return Saved{}, err
-	}
-	return Saved{Entry: r.entry, Hash: sealed.Hash}, nil
-}
-
-func (o *Outbox) submit(ctx context.Context, r *request) error {
-	r.done = make(chan error, 1)
-	select {
-	case o.requests <- r:
-	case <-o.quit:
-		return ErrClosed
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-r.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-o.ended:
-	}
-	select { // it may have been the writer's last
-	case err := <-r.done:
-		return err
-	default:
-		return ErrClosed
-	}
 }
 
 // Subscribe has f called after every change, from some goroutine; it must not block.
@@ -356,48 +294,39 @@ func (o *Outbox) Head() (ledger.Head, error) {
 	return c.Sign(o.opt.Book, o.opt.Signer)
 }
 
-// Close ends the writer after what was submitted.
+// Book is whose items these are.
+func (o *Outbox) Book() ledger.Book { return o.opt.Book }
+
+// Close ends the writer after what was submitted, marks the log's end, and moves what is in the logs, so that an older
+// release finds everything in the segments.
 func (o *Outbox) Close() error {
-	select {
-	case <-o.quit:
+	o.mu.Lock()
+	again := o.closing
+	o.closing = true
+	o.mu.Unlock()
+	if again {
 		return nil
-	default:
 	}
+	o.end()
 	close(o.quit)
 	o.wg.Wait()
-	o.dbmu.Lock()
-	defer o.dbmu.Unlock()
-	o.receipts.close()
-	if o.db == nil {
-		return nil
+	err := o.endMark()
+	for _, s := range append(slices.Clone(o.unfinished), o.cur) {
+		o.finish(s)
 	}
-	err := o.db.Close()
-	o.db = nil
+	o.receipts.close()
 	return err
 }
 
-// checkpoint is what a retired segment leaves: the signed head at its end.
-type checkpoint struct {
-	Segment uint32      `json:"segment"`
-	Head    ledger.Head `json:"head"`
+// endMark writes an empty batch: what lies behind it was not written by this run.
+func (o *Outbox) endMark() error {
+	s := o.cur
+	if s.bad.Load() || s.log == nil || s.log.at+blockSize > o.opt.LogSize {
+		return nil
+	}
+	if err := s.log.append(s.n, make([]byte, blockSize), 0); err != nil {
+		s.bad.Store(true)
+		return err
+	}
+	return nil
 }
-
-func (o *Outbox) newestCheckpoint() (*checkpoint, error) {
-	names, err := filepath.Glob(filepath.Join(o.opt.Dir, "*.checkpoint"))
-	if err != nil || len(names) == 0 {
-		return nil, err
-	}
-	slices.Sort(names)
-	b, err := os.ReadFile(names[len(names)-1])
-	if err != nil {
-		return nil, fmt.Errorf("outbox: %w", err)
-	}
-	var c checkpoint
-	if err := json.Unmarshal(b, &c); err != nil {
-		return nil, fmt.Errorf("%w: %s", ErrDamaged, filepath.Base(names[len(names)-1]))
-	}
-	return &c, nil
-}
-
-// Book is whose items these are.
-func (o *Outbox) Book() ledger.Book { return o.opt.Book }

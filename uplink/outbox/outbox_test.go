@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,14 +25,32 @@ import (
 	"telecart/uplink/wire"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == CheckCommand { // as telecartd does
+		if err := CheckMain(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	if len(os.Args) == 3 && os.Args[1] == openCommand { // see BenchmarkScale
+		if err := openMain(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 var book = ledger.Book{Tenant: "north", Cart: "cart-1"}
 
 const testSegment = 2 << 20
 
 type rig struct {
-	t       *testing.T
+	t       testing.TB
+	size    int64
+	gone    int
 	dir     string
 	clock   *kit.Manual
 	signer  *ecdsa.PrivateKey
@@ -40,9 +59,84 @@ type rig struct {
 	key     *seal.Key
 	box     *Outbox
 	check   Checker
+	disk    *faults
+
+	untrusted atomic.Bool
 }
 
-func newRig(t *testing.T) *rig {
+// faults is a disk that fails when it is told to.
+type faults struct {
+	full  atomic.Bool // nothing new fits
+	dead  atomic.Bool // nothing is done any more
+	mu    sync.Mutex
+	kind  kit.OpKind
+	ext   string
+	left  int
+	syncs map[string]int
+	fresh map[string]bool // names that are not durable
+	early []string        // files that were synced under such a name
+	named int
+}
+
+func newFaults() *faults { return &faults{syncs: map[string]int{}, fresh: map[string]bool{}} }
+
+// fail has the next operations of a kind on files of a kind fail.
+func (f *faults) fail(kind kit.OpKind, ext string, times int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kind, f.ext, f.left = kind, ext, times
+}
+
+func (f *faults) synced(path string) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.syncs[path]
+}
+
+func (f *faults) Do(op kit.Op, do func() error) error {
+	switch {
+	case f.dead.Load():
+		return unix.EROFS
+	case f.note(op):
+		return unix.EIO
+	case f.full.Load() && op.Kind == kit.OpWrite && strings.HasSuffix(op.Path, ".tmp"):
+		return unix.ENOSPC
+	}
+	return do()
+}
+
+// note keeps count, and says whether this one fails.
+func (f *faults) note(op kit.Op) (fails bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if fails = op.Kind == f.kind && strings.HasSuffix(op.Path, f.ext) && f.left > 0; fails {
+		f.left--
+	}
+	switch op.Kind {
+	case kit.OpSync:
+		f.syncs[op.Path]++
+		if f.fresh[op.Path] {
+			f.early = append(f.early, op.Path)
+		}
+	case kit.OpRename:
+		f.fresh[op.To] = true
+	case kit.OpSyncDir:
+		for path := range f.fresh {
+			if filepath.Dir(path) == op.Path {
+				delete(f.fresh, path)
+				f.named++
+			}
+		}
+	}
+	return fails
+}
+
+func newRig(t testing.TB) *rig {
+	t.Helper()
+	return newRigIn(t, t.TempDir())
+}
+
+func newRigIn(t testing.TB, dir string) *rig {
 	t.Helper()
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -56,7 +150,8 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: t.TempDir(), clock: kit.NewManual(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)), signer: k, records: records, public: public}
+	r := &rig{t: t, size: testSegment, dir: dir, clock: kit.NewManual(time.Date(2026, 3, 1, 8, 0, 0, 0, time.UTC)), signer: k, records: records, public: public,
+		disk: newFaults()}
 	t.Cleanup(func() {
 		if r.box != nil {
 			r.box.Close()
@@ -82,7 +177,7 @@ func (r *rig) open() *Outbox {
 		r.t.Fatal(err)
 	}
 	r.box, err = Open(context.Background(), Options{Dir: r.dir, Book: book, Run: run, Signer: r.signer, Clock: r.clock,
-		Trusted: func() bool { return true }, Grace: time.Hour, SegmentSize: testSegment, Check: r.check})
+		Trusted: func() bool { return !r.untrusted.Load() }, KeepGone: r.gone, Grace: time.Hour, SegmentSize: r.size, Check: r.check, Disk: kit.Disk{Watch: r.disk}})
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -210,7 +305,6 @@ func TestFixedSizeAndUnreadable(t *testing.T) {
 	for range 50 {
 		r.put("Zebulon Quackenbush 38.2 Cel")
 	}
-	r.box.Close()
 	files := 0
 	filepath.WalkDir(r.dir, func(p string, d os.DirEntry, _ error) error {
 		if d.IsDir() {

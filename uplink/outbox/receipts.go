@@ -10,8 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"telecart/device/kit"
 	"telecart/uplink/wire"
 )
@@ -36,80 +34,134 @@ type kept struct {
 
 // receiptLog is the folder of receipt files.
 type receiptLog struct {
+	disk kit.Disk
 	dir  string
-	f    *os.File
-	file int
+	f    *kit.File
+	file uint32
 	next int // slot
 }
 
 // openReceipts reads all receipts that are kept. A damaged slot costs that receipt alone: its item is offered again.
-func openReceipts(dir string) (*receiptLog, []kept, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, nil, fmt.Errorf("outbox: %w", err)
+func openReceipts(disk kit.Disk, dir string, found func(k kept, file uint32, slot int)) (*receiptLog, error) {
+	if err := disk.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("outbox: %w", err)
 	}
+	files, err := receiptFiles(dir)
+	if err != nil {
+		return nil, err
+	}
+	l := &receiptLog{disk: disk, dir: dir}
+	for _, n := range files {
+		l.file, l.next = n, 0
+		used, err := readSlots(l.path(n), func(slot int, k kept) { found(k, n, slot) })
+		if err != nil {
+			return nil, err
+		}
+		l.next = used
+	}
+	if len(files) > 0 && l.next < fileSlots {
+		if l.f, err = disk.Open(l.path(l.file), os.O_RDWR, 0); err != nil {
+			return nil, fmt.Errorf("outbox: %w", err)
+		}
+		if err := l.f.Sync(); err == nil { // what was just read may not have reached the disk when the agent was killed
+			return l, nil
+		}
+	}
+	return l, l.grow()
+}
+
+// receiptFiles gives the numbers of the receipt files, oldest first.
+func receiptFiles(dir string) (out []uint32, err error) {
 	names, err := filepath.Glob(filepath.Join(dir, "*"+receiptExt))
 	if err != nil {
-		return nil, nil, fmt.Errorf("outbox: %w", err)
+		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	slices.Sort(names)
-	l := &receiptLog{dir: dir}
-	var all []kept
 	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return nil, nil, fmt.Errorf("outbox: %w", err)
+		var n uint32
+		if _, err := fmt.Sscanf(filepath.Base(name), "%08d", &n); err == nil && filepath.Base(name) == fmt.Sprintf("%08d%s", n, receiptExt) {
+			out = append(out, n)
 		}
-		l.next = 0
-		for i := 0; (i+1)*slotSize <= len(b); i++ {
-			slot := b[i*slotSize : (i+1)*slotSize]
-			if binary.BigEndian.Uint32(slot) != 0 {
-				l.next = i + 1
-			}
-			if k, err := decodeSlot(slot); err == nil {
-				all = append(all, k)
-			}
-		}
-		fmt.Sscanf(filepath.Base(name), "%d", &l.file)
 	}
-	if len(names) > 0 && l.next < fileSlots {
-		if l.f, err = os.OpenFile(names[len(names)-1], os.O_RDWR, 0); err != nil {
-			return nil, nil, fmt.Errorf("outbox: %w", err)
-		}
-		return l, all, nil
+	slices.Sort(out)
+	return out, nil
+}
+
+// readSlots reads one file's receipts, and says how many slots were ever written.
+func readSlots(path string, found func(slot int, k kept)) (used int, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("outbox: %w", err)
 	}
-	return l, all, l.grow()
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return 0, fmt.Errorf("outbox: %w", err)
+	}
+	w := window{f: f}
+	for i := 0; i < fileSlots && int64(i+1)*slotSize <= st.Size(); i++ {
+		slot := w.at(int64(i)*slotSize, slotSize)
+		if !zero(slot) || slot == nil { // what can't be read may have been written
+			used = i + 1
+		}
+		if k, err := decodeSlot(slot); err == nil {
+			found(i, k)
+		}
+	}
+	if !st.Mode().IsRegular() || st.Size() < fileSlots*slotSize {
+		used = fileSlots // cut short: nothing more is written to it
+	}
+	return used, nil
+}
+
+func (l *receiptLog) path(n uint32) string {
+	return filepath.Join(l.dir, fmt.Sprintf("%08d%s", n, receiptExt))
 }
 
 func (l *receiptLog) grow() error {
 	l.close()
 	l.file++
-	path := filepath.Join(l.dir, fmt.Sprintf("%08d%s", l.file, receiptExt))
-	if err := kit.WriteFile(path, make([]byte, fileSlots*slotSize), 0o600); err != nil {
-		return err
+	path := l.path(l.file)
+	if err := l.disk.WriteFile(path, make([]byte, fileSlots*slotSize), 0o600); err != nil {
+		return fmt.Errorf("outbox: no room for receipts; items that the hub has are offered again until there is: %w", err)
 	}
 	var err error
-	if l.f, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+	if l.f, err = l.disk.Open(path, os.O_RDWR, 0); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}
 	l.next = 0
 	return nil
 }
 
-// add makes a receipt durable.
-func (l *receiptLog) add(k kept) error {
-	if l.next == fileSlots {
+// add makes a receipt durable, and says where.
+func (l *receiptLog) add(k kept) (file uint32, slot int, err error) {
+	if l.f == nil || l.next == fileSlots {
 		if err := l.grow(); err != nil {
-			return err
+			return 0, 0, err
 		}
 	}
-	if _, err := l.f.WriteAt(encodeSlot(k), int64(l.next)*slotSize); err != nil {
-		return fmt.Errorf("outbox: keep receipt: %w", err)
-	}
+	file, slot = l.file, l.next
 	l.next++ // a slot is never written twice, not even after a failed sync
-	if err := unix.Fdatasync(int(l.f.Fd())); err != nil {
-		return errors.Join(fmt.Errorf("outbox: keep receipt: %w", err), l.grow())
+	if _, err := l.f.WriteAt(encodeSlot(k), int64(slot)*slotSize); err != nil {
+		return 0, 0, errors.Join(fmt.Errorf("outbox: keep receipt: %w", err), l.grow())
 	}
-	return nil
+	if err := l.f.Sync(); err != nil {
+		return 0, 0, errors.Join(fmt.Errorf("outbox: keep receipt: %w", err), l.grow())
+	}
+	return file, slot, nil
+}
+
+// read gives one receipt back.
+func (l *receiptLog) read(file uint32, slot uint16) (k kept, err error) {
+	f, err := os.Open(l.path(file))
+	if err != nil {
+		return k, fmt.Errorf("outbox: %w", err)
+	}
+	defer f.Close()
+	b := make([]byte, slotSize)
+	if _, err := f.ReadAt(b, int64(slot)*slotSize); err != nil {
+		return k, fmt.Errorf("outbox: %w", err)
+	}
+	return decodeSlot(b)
 }
 
 func (l *receiptLog) close() {
@@ -150,21 +202,16 @@ func decodeSlot(b []byte) (k kept, err error) {
 }
 
 // ReadReceipts reads the receipts in an outbox's folder, for checking it from outside.
-func ReadReceipts(dir string) ([]wire.Receipt, error) {
-	names, err := filepath.Glob(filepath.Join(dir, "receipts", "*"+receiptExt))
+func ReadReceipts(dir string) (out []wire.Receipt, err error) {
+	dir = filepath.Join(dir, "receipts")
+	files, err := receiptFiles(dir)
 	if err != nil {
-		return nil, fmt.Errorf("outbox: %w", err)
+		return nil, err
 	}
-	var out []wire.Receipt
-	for _, name := range names {
-		b, err := os.ReadFile(name)
-		if err != nil {
-			return nil, fmt.Errorf("outbox: %w", err)
-		}
-		for ; len(b) >= slotSize; b = b[slotSize:] {
-			if k, err := decodeSlot(b[:slotSize]); err == nil {
-				out = append(out, k.Receipt)
-			}
+	l := receiptLog{dir: dir}
+	for _, n := range files {
+		if _, err := readSlots(l.path(n), func(_ int, k kept) { out = append(out, k.Receipt) }); err != nil {
+			return nil, err
 		}
 	}
 	return out, nil

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+
+	"telecart/uplink/wire"
 )
 
 // A record is how everything lies in a segment: as the value of a bbolt key, and findable without bbolt.
@@ -18,13 +20,14 @@ const (
 	recordHead = len(mark) + 1 + 8 + 4 + 1 + 4
 	recordTail = 4
 
-	// sliceSize is how much of a sealed chunk one record holds. Seven such records fill a 64 KiB page to 88 %; whole
-	// chunks would need two pages each.
-	sliceSize = 8 << 10
+	// sliceSize is how much of a sealed chunk one record holds as we write it: sixteen such records fill a 64 KiB page, with
+	// bbolt's 16 bytes for each and for the page, to the last. sliceMax is what may come.
+	sliceSize = 4032
+	sliceMax  = 8 << 10
 
 	// manifestChunk stands where a chunk's number would, so that a manifest sorts behind its chunks.
 	manifestChunk = 1<<32 - 1
-	maxPayload    = 12 << 20
+	maxPayload    = wire.MaxManifest
 )
 
 type recordType byte
@@ -50,12 +53,17 @@ func (k recordKey) bytes() []byte {
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func encodeRecord(t recordType, k recordKey, payload []byte) []byte {
-	b := make([]byte, 0, recordHead+len(payload)+recordTail)
+	return appendRecord(make([]byte, 0, recordHead+len(payload)+recordTail), t, k, payload)
+}
+
+func appendRecord(b []byte, t recordType, k recordKey, payload []byte) []byte {
+	from := len(b)
 	b = append(append(b, mark...), byte(t))
-	b = append(b, k.bytes()...)
+	b = binary.BigEndian.AppendUint64(b, k.attempt)
+	b = append(binary.BigEndian.AppendUint32(b, k.chunk), k.slice)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(payload)))
 	b = append(b, payload...)
-	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[from:], castagnoli))
 }
 
 // decodeRecord reads one record from the front of b. The payload shares b's memory.
@@ -74,8 +82,8 @@ func decodeRecord(b []byte) (t recordType, k recordKey, payload []byte, err erro
 	if crc32.Checksum(b[:end], castagnoli) != binary.BigEndian.Uint32(b[end:]) {
 		return 0, k, nil, fmt.Errorf("%w: a record's checksum", ErrDamaged)
 	}
-	if t != typeSlice && t != typeManifest && t != typeEntry {
-		return 0, k, nil, fmt.Errorf("%w: a record of type %q", ErrDamaged, t)
+	if t != typeSlice && t != typeManifest && t != typeEntry || t == typeSlice && n > sliceMax {
+		return 0, k, nil, fmt.Errorf("%w: a record of type %q with %d bytes", ErrDamaged, t, n)
 	}
 	return t, k, b[recordHead:end], nil
 }

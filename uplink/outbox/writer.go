@@ -1,54 +1,131 @@
 package outbox
 
 import (
+	"errors"
 	"fmt"
-
-	"go.etcd.io/bbolt"
+	"runtime"
 
 	"telecart/capture/ledger"
+	"telecart/device/kit/planted"
+	"telecart/uplink/seal"
 	"telecart/uplink/wire"
 )
 
 // maxBatch bounds how many requests share one commit.
 const maxBatch = 64
 
-// writer is the one goroutine that commits. Whoever asked while it was busy shares the next commit.
+// request is one turn of the writer: an item with its last records, or an entry that is no item.
+type request struct {
+	records []record
+	size    int64
+	sealed  *seal.Sealed
+	wrap    []byte
+	attempt uint64
+	fork    *forking     // begin a new incarnation
+	turn    *live        // nothing to write: go to a fresh segment, if this one is still the current one
+	entry   ledger.Entry // result
+	done    chan error
+}
+
+// forking is a new incarnation and the head that it names.
+type forking struct {
+	incarnation ledger.ID
+	disputed    ledger.Hash
+}
+
+type record struct {
+	key   recordKey
+	bytes []byte
+}
+
+// writer is the one goroutine that enters items in the ledger. Whoever asked while it was busy shares the next commit.
 func (o *Outbox) writer() {
 	defer o.wg.Done()
 	defer close(o.ended)
+	var left *request // did not fit into the batch
+	for {
+		r := left
+		if left = nil; r == nil {
+			select {
+			case r = <-o.requests:
+			case <-o.quit:
+				o.refuse()
+				return
+			}
+		}
+		if r.turn != nil {
+			r.done <- o.turn(r.turn)
+			continue
+		}
+		var batch []*request
+		batch, left = o.gather(r)
+		err := o.writeBatch(batch)
+		if err != nil {
+			o.opt.Log.Error("outbox: commit failed", "err", err)
+		}
+		o.crowd = len(batch) + len(o.requests)
+		for _, r := range batch {
+			r.done <- err
+		}
+		o.changed()
+	}
+}
+
+// refuse answers those who came too late.
+func (o *Outbox) refuse() {
 	for {
 		select {
 		case r := <-o.requests:
-			batch, size := append(make([]*request, 0, maxBatch), r), r.size
-			for more := true; more && len(batch) < maxBatch && size < o.opt.SegmentSize/4; {
-				select {
-				case r := <-o.requests:
-					batch = append(batch, r)
-					size += r.size
-				default:
-					more = false
-				}
-			}
-			err := o.writeBatch(batch)
-			if err != nil {
-				o.opt.Log.Error("outbox: commit failed", "err", err)
-			}
-			for _, r := range batch {
-				r.done <- err
-			}
-			o.changed()
-		case <-o.quit:
-			for {
-				select {
-				case r := <-o.requests:
-					r.done <- ErrClosed
-				default:
-					return
-				}
-			}
+			r.done <- ErrClosed
+		default:
+			return
 		}
 	}
 }
+
+// patience is how often the writer lets others run before it commits without some of those who are known to be putting: those
+// who shared the last commit, are woken by it and are sealing their next items, and those who came while it was under way.
+const patience = 400
+
+// gather takes as many requests as one batch can hold.
+func (o *Outbox) gather(r *request) (batch []*request, left *request) {
+	batch = append(o.batch[:0], r)
+	if r.fork != nil {
+		return batch, nil // a segment has entries of one incarnation
+	}
+	size := r.size
+	for yields := 0; len(batch) < maxBatch; {
+		select {
+		case r = <-o.requests:
+			if r.turn != nil || r.fork != nil || size+r.size > o.logRoom() {
+				return batch, r
+			}
+			batch = append(batch, r)
+			size += r.size
+		default:
+			if len(batch) >= o.crowd || yields >= patience {
+				return batch, nil
+			}
+			yields++
+			runtime.Gosched()
+		}
+	}
+	return batch, nil
+}
+
+// logRoom is how many bytes of records one batch can have.
+func (o *Outbox) logRoom() int64 { return o.opt.LogSize - blockSize }
+
+// turn goes on to a fresh segment, unless that was done already.
+func (o *Outbox) turn(from *live) error {
+	if o.cur != from {
+		return nil
+	}
+	return o.nextSegment()
+}
+
+// errUntouched: nothing was written; the numbers are free.
+var errUntouched = errors.New("outbox: not saved; what was saved before is untouched")
 
 // writeBatch commits, and if that fails commits the very same entries to a fresh segment: should the failed commit have
 // reached the disk after all, both copies are equal. If the second commit fails too, the ledger can't say which of its
@@ -60,173 +137,202 @@ func (o *Outbox) writeBatch(batch []*request) error {
 		size += r.size
 		forks = forks || r.fork != nil
 	}
-	// bbolt's own pages come on top; a new incarnation starts its own segment.
-	if forks && o.used > 0 || o.used+size > o.opt.SegmentSize*3/4 {
+	// A new incarnation starts its own segment.
+	if forks && o.cur.used.Load() > 0 || !o.reserve(o.cur, size) {
 		if err := o.nextSegment(); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errUntouched, err)
 		}
+		o.cur.used.Add(size)
 	}
 	o.mu.Lock()
 	chain := o.chain
 	o.mu.Unlock()
-	var forkFrom *ledger.Hash
+	var fork *forking
 	if o.ambiguous {
-		last := chain.Head
-		forkFrom = &last
+		fork = &forking{ledger.NewID(), chain.Head}
 	}
-	entries, next, err := o.commit(batch, chain, forkFrom)
+	next, err := o.commit(batch, chain, fork)
+	if errors.Is(err, errUntouched) {
+		return err
+	}
 	if err != nil {
-		o.mu.Lock()
-		o.condemned++
-		o.mu.Unlock()
-		o.opt.Log.Error("outbox: segment condemned", "segment", o.seg, "err", err)
-		o.used, o.ambiguous = o.opt.SegmentSize, true // until a commit succeeds
+		o.condemn(err)
+		if planted.Is(planted.ReusedNumber) {
+			return err
+		}
+		o.ambiguous = true // until a commit succeeds
 		if err := o.nextSegment(); err != nil {
 			return err
 		}
-		if entries, next, err = o.commit(batch, chain, forkFrom); err != nil {
-			o.used = o.opt.SegmentSize
+		o.cur.used.Add(size)
+		if next, err = o.commit(batch, chain, fork); err != nil {
+			o.condemn(err)
 			return err
 		}
 	}
 	o.ambiguous = false
-	o.used += size
-	o.committed(batch, entries, next)
+	o.committed(batch, next)
 	return nil
 }
 
-// commit writes a batch in one transaction. It changes nothing in memory.
-func (o *Outbox) commit(batch []*request, chain ledger.Chain, fork *ledger.Hash) (entries []ledger.Entry, next ledger.Chain, err error) {
-	o.dbmu.RLock()
-	defer o.dbmu.RUnlock()
-	if o.db == nil {
-		return nil, chain, ErrClosed
+// reserve gives a size a place in a segment, if there is room. bbolt's own pages come on top, hence not all of it.
+func (o *Outbox) reserve(s *live, size int64) bool {
+	if s.bad.Load() {
+		return false
 	}
-	err = o.db.Update(func(tx *bbolt.Tx) error {
-		next, entries = chain, nil
-		b := tx.Bucket(bucket)
-		b.FillPercent = 1
-		enter := func(kind ledger.Kind, body ledger.Hash, attempt uint64) error {
-			e := next.Entry(kind, body)
-			next = next.Advance(e)
-			entries = append(entries, e)
-			k := recordKey{attempt: attempt, chunk: manifestChunk}
-			return b.Put(k.bytes(), encodeRecord(typeEntry, k, e.Marshal()))
-		}
-		if fork != nil {
-			next = ledger.NewChain(o.opt.Book, ledger.NewID(), o.opt.Run)
-			if err := enter(ledger.Fork, *fork, uint64(o.seg)<<32); err != nil {
-				return err
-			}
-		}
-		for _, r := range batch {
-			for _, rec := range r.records {
-				if err := b.Put(rec.key.bytes(), rec.bytes); err != nil {
-					return err
-				}
-			}
-			switch {
-			case r.sealed != nil:
-				e := next.Entry(ledger.Item, r.sealed.Hash)
-				next = next.Advance(e)
-				entries = append(entries, e)
-				k := recordKey{attempt: r.attempt, chunk: manifestChunk}
-				m := wire.Manifest{Header: r.sealed.Bytes, Wrap: r.wrap, Entry: e, Chunks: r.sealed.Chunks}
-				if err := b.Put(k.bytes(), encodeRecord(typeManifest, k, m.Marshal())); err != nil {
-					return err
-				}
-				r.entry = e
-			case r.fork != nil:
-				next = ledger.NewChain(o.opt.Book, ledger.NewID(), o.opt.Run)
-				if err := enter(ledger.Fork, *r.fork, r.attempt); err != nil {
-					return err
-				}
-			case r.records == nil: // the start of a run
-				if err := enter(ledger.Run, ledger.Hash{}, r.attempt); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, chain, fmt.Errorf("outbox: %w", err)
+	if s.used.Add(size) > o.opt.SegmentSize*3/4 {
+		s.used.Add(-size)
+		return false
 	}
-	return entries, next, nil
+	return true
+}
+
+func (o *Outbox) condemn(err error) {
+	o.cur.bad.Store(true)
+	o.mu.Lock()
+	o.condemned++
+	o.mu.Unlock()
+	o.opt.Log.Error("outbox: segment condemned", "segment", o.cur.n, "err", err)
+}
+
+// layout is a batch as it is being put together.
+type layout struct {
+	b       []byte
+	spots   []spotOf
+	entries []ledger.Entry
+	chain   ledger.Chain
+}
+
+func (l *layout) record(k recordKey, b []byte) {
+	l.spots = append(l.spots, spotOf{k, int64(len(l.b)), int32(len(b))})
+	l.b = append(l.b, b...)
+}
+
+func (l *layout) encode(t recordType, k recordKey, payload []byte) {
+	from := len(l.b)
+	l.b = appendRecord(l.b, t, k, payload)
+	l.spots = append(l.spots, spotOf{k, int64(from), int32(len(l.b) - from)})
+}
+
+// enter adds an entry that is no item.
+func (l *layout) enter(kind ledger.Kind, body ledger.Hash, attempt uint64) {
+	e := l.chain.Entry(kind, body)
+	l.chain = l.chain.Advance(e)
+	l.entries = append(l.entries, e)
+	l.encode(typeEntry, recordKey{attempt: attempt, chunk: manifestChunk}, e.Marshal())
+}
+
+// lay puts a batch together, and numbers its items.
+func (o *Outbox) lay(batch []*request, chain ledger.Chain, fork *forking) *layout {
+	l := &o.layout
+	*l = layout{b: append(l.b[:0], make([]byte, headSize)...), spots: l.spots[:0], entries: l.entries[:0], chain: chain}
+	restart := func(f *forking, attempt uint64) {
+		l.chain = ledger.NewChain(o.opt.Book, f.incarnation, o.opt.Run)
+		l.enter(ledger.Fork, f.disputed, attempt)
+	}
+	if fork != nil {
+		restart(fork, uint64(o.cur.n)<<32)
+	}
+	for _, r := range batch {
+		for _, rec := range r.records {
+			l.record(rec.key, rec.bytes)
+		}
+		switch {
+		case r.sealed != nil:
+			r.entry = l.chain.Entry(ledger.Item, r.sealed.Hash)
+			l.chain = l.chain.Advance(r.entry)
+			l.entries = append(l.entries, r.entry)
+			m := wire.Manifest{Header: r.sealed.Bytes, Wrap: r.wrap, Entry: r.entry, Chunks: r.sealed.Chunks}
+			l.encode(typeManifest, recordKey{attempt: r.attempt, chunk: manifestChunk}, m.Marshal())
+		case r.fork != nil:
+			restart(r.fork, r.attempt)
+		default: // the start of a run
+			l.enter(ledger.Run, ledger.Hash{}, r.attempt)
+		}
+	}
+	return l
+}
+
+// commit writes a batch to the log. It changes nothing in memory but where the records lie.
+func (o *Outbox) commit(batch []*request, chain ledger.Chain, fork *forking) (next ledger.Chain, err error) {
+	l := o.lay(batch, chain, fork)
+	length := len(l.b) - headSize
+	size := aligned(int64(len(l.b)))
+	if size > o.opt.LogSize {
+		return chain, fmt.Errorf("%w: %d bytes at once, where a log has %d", errUntouched, size, o.opt.LogSize)
+	}
+	l.b = append(l.b, make([]byte, size-int64(len(l.b)))...)
+	s := o.cur
+	if s.log == nil || s.log.at+size > o.opt.LogSize {
+		if err := o.nextLog(s); err != nil {
+			return chain, fmt.Errorf("%w: %w", errUntouched, err)
+		}
+		defer o.background(o.makeSpares)
+		if s.made > 1 {
+			defer o.background(func() {
+				if err := o.move(s, 1); err != nil {
+					o.opt.Log.Error("outbox: log not moved", "segment", s.n, "err", err)
+				}
+			})
+		}
+	}
+	if err := s.log.append(s.n, l.b, length); err != nil {
+		return chain, err
+	}
+	s.wrote(s.log, l.spots, size)
+	return l.chain, nil
 }
 
 // committed takes over into memory what is on the disk.
-func (o *Outbox) committed(batch []*request, entries []ledger.Entry, next ledger.Chain) {
+func (o *Outbox) committed(batch []*request, next ledger.Chain) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for _, e := range entries {
-		if e.Number == 0 {
-			o.hashes, o.base = nil, 0
+	s := o.x.segment(o.cur.n)
+	for _, e := range o.layout.entries {
+		if s.entries++; s.entries == 1 {
+			s.incarnation, s.first = e.Incarnation, e.Number
 		}
-		o.hashes = append(o.hashes, e.Hash())
 		if e.Kind != ledger.Item {
-			o.plain = append(o.plain, plainEntry{Entry: e, seg: o.seg})
+			o.plain = append(o.plain, plainEntry{Entry: e, seg: s.n})
 		}
 	}
 	o.chain = next
+	s.last, s.lastHash = next.Next-1, next.Head
 	for _, r := range batch {
 		if r.sealed != nil {
 			h := r.sealed.Header
-			o.insert(&item{last: o.seg, IndexItem: IndexItem{Attempt: r.attempt, Entry: r.entry, Kind: h.Kind,
-				Urgency: h.Urgency, Length: h.Length, First: uint32(r.attempt >> 32)}})
+			o.x.insert(s, row{body: r.entry.Body, number: r.entry.Number, attempt: r.attempt, kind: h.Kind, urgency: h.Urgency, length: uint32(h.Length)})
 		}
 	}
 }
 
-// insert needs mu.
-func (o *Outbox) insert(it *item) {
-	if o.items[it.Entry.Body] != nil {
-		return
-	}
-	if k, ok := o.kept[it.Entry.Body]; ok && k.Verdict == wire.Refused {
-		it.refused = true
-	}
-	o.items[it.Entry.Body] = it
-	o.order = append(o.order, it)
-}
-
-// nextSegment closes the segment and opens a fresh one; a spare for the next time is made meanwhile.
+// nextSegment begins a fresh one. The one before is finished meanwhile; no more than one is.
 func (o *Outbox) nextSegment() error {
-	o.dbmu.Lock()
-	defer o.dbmu.Unlock()
 	o.mu.Lock()
+	behind := append([]*live(nil), o.unfinished...)
 	n := o.seg + 1
 	o.mu.Unlock()
-	db, err := openSegment(o.opt.Dir, n, o.opt.SegmentSize)
+	for len(filesOf(o.opt.Dir, n)) > 0 { // begun by a try that failed
+		n++
+	}
+	for _, s := range behind {
+		o.finish(s)
+	}
+	s, err := o.openLive(n)
 	if err != nil {
 		return err
 	}
-	if o.db != nil {
-		if err := o.db.Close(); err != nil {
-			o.opt.Log.Error("outbox: close segment", "segment", o.seg, "err", err)
-		}
-	}
+	before := o.cur
 	o.mu.Lock()
-	if o.db != nil {
-		o.segments[o.seg] = &oldSeg{path: segmentPath(o.opt.Dir, o.seg), incarnation: o.chain.Incarnation, last: o.chain.Next - 1,
-			lastHash: o.chain.Head}
+	o.cur, o.seg = s, n
+	o.x.add(&segment{n: n, live: s})
+	if before != nil {
+		o.unfinished = append(o.unfinished, before)
 	}
-	o.seg = n
 	o.mu.Unlock()
-	o.db, o.used = db, 0
-	o.wg.Add(1)
-	go o.makeSpare()
+	if before != nil {
+		o.background(func() { o.finish(before) })
+	}
+	o.background(o.makeSpares)
 	return nil
-}
-
-// makeSpare makes one, unless another is being made: two makers would write into each other's file.
-func (o *Outbox) makeSpare() {
-	defer o.wg.Done()
-	if !o.sparing.TryLock() {
-		return
-	}
-	defer o.sparing.Unlock()
-	if err := makeSegment(o.opt.Dir+"/"+spareName, o.opt.SegmentSize); err != nil {
-		o.opt.Log.Warn("outbox: no spare segment", "err", err)
-	}
 }

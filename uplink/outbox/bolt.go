@@ -1,0 +1,141 @@
+package outbox
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
+
+	"telecart/device/kit"
+)
+
+const (
+	pageSize   = 64 << 10
+	segmentExt = ".seg"
+	spareName  = "spare"     // the next segment, made beforehand
+	spareLog   = "spare-log" // the next log
+)
+
+// bucket is the one bucket of a segment.
+var bucket = []byte("r")
+
+func boltOptions(size int64) *bbolt.Options {
+	return &bbolt.Options{Timeout: time.Second, PageSize: pageSize, InitialMmapSize: int(size), MaxSize: int(size),
+		NoFreelistSync: true, FreelistType: bbolt.FreelistArrayType}
+}
+
+// makeSegment writes a segment's blocks beforehand.
+func makeSegment(disk kit.Disk, path string, size int64) error {
+	begin, err := emptyBolt(size)
+	if err != nil {
+		return fmt.Errorf("outbox: make segment: %w", err)
+	}
+	return makeFile(disk, path, begin, size)
+}
+
+// emptyBolt gives the bytes of a bbolt file with the bucket and nothing in it. It is made in memory (memfd_create(2)), so
+// that only Disk writes to the folder.
+func emptyBolt(size int64) ([]byte, error) {
+	fd, err := unix.MemfdCreate("telecart-segment", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "memory")
+	defer f.Close()
+	small := boltOptions(size)
+	small.InitialMmapSize = 0                                           // bbolt would extend the file to it
+	small.OpenFile = func(string, int, fs.FileMode) (*os.File, error) { // bbolt closes what it gets
+		dup, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+		return os.NewFile(uintptr(dup), "memory"), err
+	}
+	db, err := bbolt.Open("memory", 0o600, small)
+	if err != nil {
+		return nil, err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error { _, err := tx.CreateBucket(bucket); return err })
+	if err := errors.Join(err, db.Close()); err != nil {
+		return nil, err
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return io.ReadAll(f)
+}
+
+// makeFile makes a file of a size that has every block written: what it begins with, and zeros. Growing a file later costs a
+// journal commit each time, and may fail. It appears under its name only when it is whole.
+func makeFile(disk kit.Disk, path string, begin []byte, size int64) error {
+	tmp := path + ".tmp"
+	err := fill(disk, tmp, begin, size)
+	if err == nil {
+		err = disk.Rename(tmp, path)
+	}
+	if err != nil {
+		disk.Remove(tmp)
+		return fmt.Errorf("outbox: no room for %s (%d bytes): %w", filepath.Base(path), size, err)
+	}
+	return disk.SyncDir(filepath.Dir(path))
+}
+
+// syncEvery is how much of a new file is written between two syncs: what is being put meanwhile waits for no more.
+const syncEvery = 4 << 20
+
+func fill(disk kit.Disk, path string, begin []byte, size int64) error {
+	f, err := disk.Open(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(begin, 0)
+	zeros := make([]byte, 256<<10)
+	for have := int64(len(begin)); err == nil && have < size; {
+		n := min(int64(len(zeros)), size-have)
+		_, err = f.WriteAt(zeros[:n], have)
+		have += n
+		if err == nil && (have%syncEvery == 0 || have == size) {
+			err = f.Sync()
+		}
+	}
+	return errors.Join(err, f.Close())
+}
+
+// takeSpare gives a new file its name, made of the spare if there is one of the right size.
+func (o *Outbox) takeSpare(spare, path string, size int64, make maker) error {
+	spare = filepath.Join(o.opt.Dir, spare)
+	if st, err := os.Stat(spare); err != nil || !st.Mode().IsRegular() || st.Size() != size {
+		return make(o.opt.Disk, path, size)
+	}
+	if err := o.opt.Disk.Rename(spare, path); err != nil {
+		return fmt.Errorf("outbox: %w", err)
+	}
+	return nil // the caller makes the name durable
+}
+
+// makeSpares makes what the next log and the next segment will be made of, one maker at a time: two would write into each
+// other's file.
+func (o *Outbox) makeSpares() {
+	o.sparing.Lock()
+	defer o.sparing.Unlock()
+	o.makeSpare(spareLog, o.opt.LogSize, makeLog)
+	o.makeSpare(spareName, o.opt.SegmentSize, makeSegment)
+}
+
+func (o *Outbox) makeSpare(name string, size int64, make maker) {
+	path := filepath.Join(o.opt.Dir, name)
+	if st, err := os.Stat(path); err == nil && st.Size() == size {
+		return
+	}
+	if err := make(o.opt.Disk, path, size); err != nil {
+		o.opt.Log.Warn("outbox: no spare", "err", err)
+	}
+}
+
+// maker makes a file of a size, durable under its name.
+type maker func(disk kit.Disk, path string, size int64) error
+
+func makeLog(disk kit.Disk, path string, size int64) error { return makeFile(disk, path, nil, size) }
