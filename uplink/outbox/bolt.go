@@ -78,7 +78,7 @@ func makeFile(disk kit.Disk, path string, begin []byte, size int64) error {
 	}
 	if err != nil {
 		disk.Remove(tmp)
-		return fmt.Errorf("outbox: no room for %s (%d bytes): %w", filepath.Base(path), size, err)
+		return fmt.Errorf("outbox: make %s (%d bytes): %w", filepath.Base(path), size, err)
 	}
 	return disk.SyncDir(filepath.Dir(path))
 }
