@@ -51,7 +51,7 @@ func command(in io.Reader, out, logs io.Writer) *cobra.Command {
 	for _, c := range []*cobra.Command{root, server} {
 		c.Flags().StringVar(&config, "config", "/etc/telecart-hub/hub.toml", "settings file")
 	}
-	root.AddCommand(server, roomCommand(log), keysCommand(), userCommand(in), claimCommand(out), backupCommand())
+	root.AddCommand(server, roomCommand(log), keysCommand(out), userCommand(in), claimCommand(out), backupCommand(), courierCommand(out))
 	return root
 }
 
@@ -61,24 +61,6 @@ func roomCommand(log *slog.Logger) *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return room.ListenAndServe(c.Context(), addr, token, log) }}
 	c.Flags().StringVar(&addr, "listen", "127.0.0.1:8889", "address, TCP and UDP")
 	c.Flags().StringVar(&token, "token", "", "bearer token")
-	return c
-}
-
-func keysCommand() *cobra.Command {
-	var offline, state, hub string
-	c := &cobra.Command{Use: "keys", Short: "Keys of the hub"}
-	initial := &cobra.Command{Use: "init", Short: "Make the hub's keys, signed by the offline root", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return serve.InitKeys(offline, state, hub, time.Now()) }}
-	initial.Flags().StringVar(&hub, "hub", "", "the hub's DNS name")
-	must(initial, "hub")
-	renew := &cobra.Command{Use: "renew", Short: "Sign the list of keys anew, for another year", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return serve.RenewKeys(offline, state, time.Now()) }}
-	for _, k := range []*cobra.Command{initial, renew} {
-		k.Flags().StringVar(&offline, "offline", "", "folder of the offline root: on a medium that is never connected to the hub but now")
-		stateFlag(k, &state)
-		must(k, "offline")
-	}
-	c.AddCommand(initial, renew)
 	return c
 }
 

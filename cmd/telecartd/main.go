@@ -30,6 +30,9 @@ func main() {
 	if len(os.Args) == 3 && os.Args[1] == outbox.CheckCommand {
 		exit(outbox.CheckMain(os.Args[2]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == "wipe" {
+		exit(wipe(os.Args[2:]))
+	}
 	config := flag.String("config", "", "settings file (see telecartd.toml)")
 	claim := flag.String("claim", "", "enrol with this claim code first")
 	flag.Parse()
@@ -47,6 +50,9 @@ func exit(err error) {
 }
 
 func run(ctx context.Context, config, claim string) error {
+	if err := noCoreDump(); err != nil { // before anything that is worth keeping
+		return err
+	}
 	set := agent.Defaults()
 	if config != "" {
 		var err error
@@ -60,7 +66,8 @@ func run(ctx context.Context, config, claim string) error {
 	}
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	debug.SetGCPercent(50) // a cart has little memory, and frames are large
-	if err := noCoreDump(); err != nil {
+	checkErasing(log)
+	if err := noSwap(os.DirFS("/"), set.Swap, log); err != nil {
 		return err
 	}
 	exe, err := os.Executable()
@@ -84,7 +91,8 @@ func run(ctx context.Context, config, claim string) error {
 	if err != nil {
 		return fmt.Errorf("telecartd: bedside: %w", err)
 	}
-	m := newMetrics(a)
+	quiet := slog.New(slog.DiscardHandler)
+	m := newMetrics(a, func() error { return noSwap(os.DirFS("/"), set.Swap, quiet) })
 	page := bedside.New(l.Addr().String(), bedside.Options{Nurse: a, Instruments: a, JPEG: agent.AsJPEG, Problem: agent.Problem,
 		Clock: kit.System{}, Log: log, Drawn: m.drawn})
 	servers := []*http.Server{server(page.Handler())}

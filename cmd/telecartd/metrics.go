@@ -15,12 +15,13 @@ import (
 // metrics are the agent's figures. None of them names a patient.
 type metrics struct {
 	a        *agent.Agent
+	later    func() error // what was fine at the start and must stay so
 	registry *prometheus.Registry
 	picture  prometheus.Histogram
 }
 
-func newMetrics(a *agent.Agent) *metrics {
-	m := &metrics{a: a, registry: prometheus.NewRegistry(), picture: prometheus.NewHistogram(prometheus.HistogramOpts{
+func newMetrics(a *agent.Agent, later func() error) *metrics {
+	m := &metrics{a: a, later: later, registry: prometheus.NewRegistry(), picture: prometheus.NewHistogram(prometheus.HistogramOpts{
 		Name: "telecart_bedside_picture_seconds", Help: "From the capture of a frame until it was on the nurse's screen.",
 		Buckets: []float64{.01, .02, .04, .06, .08, .1, .15, .2, .5, 1, 2}})}
 	m.registry.MustRegister(m.picture, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -76,6 +77,9 @@ func (m *metrics) handler() http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		problems := m.a.Health()
+		if err := m.later(); err != nil {
+			problems = append(problems, err.Error())
+		}
 		if len(problems) > 0 {
 			w.WriteHeader(http.StatusServiceUnavailable)
 		}

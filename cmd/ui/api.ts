@@ -45,6 +45,10 @@ export interface Problem { code: string; title: string; detail?: string; status:
 /** A piece of a waveform, as it comes. */
 export interface Samples { instrument: string; quantity: string; rate_hz: number; values: number[]; at: string }
 
+/** What a cart found damaged on its own disk. */
+export interface Damage { segments: number; items: DamagedItem[]; more: number }
+export interface DamagedItem { number: number; kind?: Kind; at?: string } // without a kind its entry itself is lost
+
 /** Every command carries an id; exactly one reply carries it back. */
 export interface Command { id: number; verb: string; [arg: string]: unknown }
 export interface Reply { reply: number; ok: boolean; problem?: Problem; result?: unknown }
@@ -85,6 +89,8 @@ export interface BedsideState {
   sent: number;
   last_sent?: string;
   refused: number;
+  damaged: number; // items on this cart's disk that can't be read back
+  damage?: Damage; // and more about them
   disk_percent: number;
   battery_min?: number; // absent on mains
   battery_percent?: number;
@@ -157,7 +163,8 @@ export interface ConsoleCart {
   consult?: ConsoleConsult;
   instruments: Instrument[];
   leases: Lease[];
-  problems: string[]; // codes for IT: ledger-fork, certificate-expiring, revoked ...
+  damage?: Damage; // what the cart reports of its own disk
+  problems: string[]; // codes for IT: ledger-fork, items-lost, certificate-expiring, revoked ...
 }
 
 export interface EncounterSummary {
@@ -207,6 +214,44 @@ export interface ConsoleItem {
 
 export interface ConsoleEncounter { summary: EncounterSummary; cart: string; items: ConsoleItem[]; name_alert?: Patient[] }
 
+/** What the hub has of a cart's ledgers, for IT: numbers and times, never a patient. */
+export interface ConsoleLedger {
+  cart: string;
+  at: string; // of this check
+  every: boolean; // every byte was read
+  stores: LedgerStore[]; // lives of the hub's store; the last is the present one
+  receipts: number; // given by the present store
+  backup: number; // up to this receipt a backup holds everything
+  unseen: boolean; // there is something that IT has not confirmed to have seen
+  parts: LedgerPart[];
+}
+export interface LedgerStore { store: string; since?: string }
+export interface LedgerRange { first: number; last: number }
+export interface LedgerLost { number: number; item: string; store: string; sequence: number }
+export interface LedgerOrigin { known: boolean; incarnation: string; number: number }
+export interface LedgerPart {
+  practice: boolean;
+  incarnation: string;
+  whole: boolean;
+  head?: number; // the number that the cart's newest signature covers; absent: none came
+  head_at?: string;
+  forged: boolean; // that signature does not check
+  disputed: boolean; // the cart has signed another head too
+  after?: LedgerOrigin; // it took over from a disputed one
+  first?: string;
+  last?: string;
+  entries: number;
+  items: number;
+  missing: LedgerRange[];
+  doubled: number[];
+  altered: number[];
+  refused: number[];
+  absent: number[]; // entered, but the item is not here
+  damaged: number[]; // received, but the file is not what it was
+  gone: LedgerLost[]; // received in an earlier life of the store, and not here
+  unsigned: number; // entries above the head
+}
+
 export interface ConsoleState {
   now: string;
   hub: string;
@@ -236,5 +281,7 @@ Commands on /v1/ws:
   dismiss: {notice}
   claim: {cart, site}                                 -> {code, qr}   (IT)
   revoke: {cart}                                      (IT)
+  ledger: {cart, every?}                              -> ConsoleLedger   (IT); every: reads every byte
+  ledger-seen: {cart}                                 (IT) what is wrong with its ledgers was seen
 Items: GET /v1/items/{id}/blob -> the bytes (JPEG, AVI, samples) with their media type.
 */

@@ -319,24 +319,29 @@ func (c *Cart) save(next state) error {
 	return nil
 }
 
-// Wipe destroys the identity: a new key takes the old one's place, then the rest goes. On flash the old key's blocks may
-// outlive it, so a wipe is complete only with the revocation at the hub (or a TPM clear).
+// Wipe destroys the identity: a new key takes the old one's place, whose blocks are overwritten, then the rest goes. On flash
+// the old key's blocks may outlive it, so a wipe is complete only with the revocation at the hub (or a TPM clear).
 func (c *Cart) Wipe() error {
 	c.busy.Lock()
 	defer c.busy.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.makeKey(); err != nil {
-		return err
+	old := c.path("." + keyFile + ".wiped.tmp") // sweep knows it
+	if err := os.Remove(old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("identity: wipe: %w", err)
+	}
+	if err := os.Link(c.path(keyFile), old); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("identity: wipe: %w", err)
+	}
+	errs := []error{c.makeKey()}
+	if errs[0] != nil { // a full disk is no reason to keep the key; Open makes another
+		errs = append(errs, Shred(c.path(keyFile)))
 	}
 	c.state = nil
-	errs := []error{c.sweep()}
-	for _, name := range []string{stateFile, stateFile + ".damaged", keyFile + ".damaged"} {
-		if err := os.Remove(c.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("identity: wipe: %w", err))
-		}
+	for _, path := range []string{old, c.path(stateFile), c.path(stateFile + ".damaged"), c.path(keyFile + ".damaged")} {
+		errs = append(errs, Shred(path))
 	}
-	return errors.Join(append(errs, kit.SyncDir(c.dir))...)
+	return errors.Join(append(errs, c.sweep(), kit.SyncDir(c.dir))...)
 }
 
 // now is the time, or that of the present certificate if the clock is behind it: a floor that the hub vouched for.

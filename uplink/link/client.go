@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -40,6 +41,9 @@ type Options struct {
 	Welcomed func(Welcome, wire.KeyList) error
 	// Receive gets every later message. It must not block.
 	Receive func(Message)
+	// Share is how many bytes a second items may take of the link at this moment, vital signs excepted; below 1: none. It is
+	// asked before every few kilobytes. Nil: as much as the link gives.
+	Share func() int
 	// Changed is called when the link comes up or goes down.
 	Changed func(Status)
 }
@@ -59,6 +63,7 @@ const (
 	presenceGap   = 100 * time.Millisecond // between two presences at least
 	headEvery     = time.Second            // between two signed heads at least
 	dialWait      = 10 * time.Second
+	connectWait   = 5 * time.Second // of it, until TLS stands
 	backoffMin    = 250 * time.Millisecond
 	backoffMax    = 2 * time.Second
 )
@@ -73,6 +78,9 @@ type Client struct {
 	mu     sync.Mutex
 	status Status
 	keys   wire.KeyList
+	gone   showing            // receipts of erased items (gone.go)
+	out    *delivery          // to the store of the last welcome
+	early  *early             // of the present connection
 	cancel context.CancelFunc // of the present connection
 }
 
@@ -133,6 +141,7 @@ func (c *Client) Redial() {
 func (c *Client) Run(ctx context.Context) error {
 	wait := time.Duration(0)
 	for ctx.Err() == nil {
+		began := c.opt.Clock.Now()
 		err := c.connect(ctx)
 		if ctx.Err() != nil {
 			break
@@ -143,8 +152,12 @@ func (c *Client) Run(ctx context.Context) error {
 		c.set(Status{Up: false, Since: c.opt.Clock.Now(), Reason: reason(err)})
 		c.opt.Log.Info("link: down", "err", err)
 		wait = min(max(2*wait, backoffMin), backoffMax)
+		rest := wait/2 + rand.N(wait/2+1)
+		if !c.Status().Up && reason(err) == noAnswer { // a dial that hung was a wait, too
+			rest = max(rest-c.opt.Clock.Now().Sub(began), backoffMin/2)
+		}
 		select {
-		case <-c.opt.Clock.After(wait/2 + rand.N(wait/2+1)):
+		case <-c.opt.Clock.After(rest):
 		case <-ctx.Done():
 		}
 	}
@@ -169,6 +182,9 @@ func (c *Client) set(s Status) {
 	}
 }
 
+// noAnswer is the reason when the network is.
+const noAnswer = "no-answer"
+
 // reason turns an error into a code that the screen has words for.
 func reason(err error) string {
 	var p *wire.Problem
@@ -180,7 +196,7 @@ func reason(err error) string {
 	case errors.Is(err, errKeys):
 		return "keys-not-trusted"
 	}
-	return "no-answer"
+	return noAnswer
 }
 
 var errKeys = errors.New("link: the hub's key list is not to be trusted")
@@ -194,7 +210,14 @@ func (c *Client) connect(ctx context.Context) error {
 	c.mu.Unlock()
 	dial, stop := context.WithTimeout(ctx, dialWait)
 	defer stop()
-	ws, resp, err := websocket.Dial(dial, c.opt.Base+Path, &websocket.DialOptions{HTTPClient: c.opt.Socket})
+	c.opt.Bulk.CloseIdleConnections() // they may lead nowhere since the last connection ended
+	defer c.askEarly(ctx)()
+	reach, giveUp := context.WithCancel(dial)
+	defer giveUp()
+	// A lost SYN is repeated later and later (tcp_syn_retries, tcp(7)): better to dial anew.
+	late := time.AfterFunc(connectWait, giveUp)
+	reach = httptrace.WithClientTrace(reach, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { late.Stop() }})
+	ws, resp, err := websocket.Dial(reach, c.opt.Base+Path, &websocket.DialOptions{HTTPClient: c.opt.Socket})
 	if err != nil {
 		if resp != nil {
 			if p := readProblem(resp); p != nil {
@@ -217,13 +240,9 @@ func (c *Client) connect(ctx context.Context) error {
 
 // greet exchanges the first messages.
 func (c *Client) greet(ctx context.Context, ws *websocket.Conn) (Welcome, error) {
-	h := Hello{Protocol: [2]int{MinProtocol, MaxProtocol}, Version: c.opt.Version, Run: c.opt.Run}
-	for _, b := range c.opt.Books() {
-		head, err := b.Head()
-		if err != nil {
-			return Welcome{}, err
-		}
-		h.Heads = append(h.Heads, head)
+	h, err := c.Greeting()
+	if err != nil {
+		return Welcome{}, err
 	}
 	asked := c.opt.Clock.Now()
 	if err := write(ctx, ws, Message{Hello: &h}); err != nil {
@@ -237,33 +256,10 @@ func (c *Client) greet(ctx context.Context, ws *websocket.Conn) (Welcome, error)
 		return Welcome{}, m.Problem
 	case m.Welcome == nil:
 		return Welcome{}, errors.New("link: the hub did not answer with a welcome")
-	case m.Welcome.Protocol < MinProtocol || m.Welcome.Protocol > MaxProtocol:
-		return Welcome{}, fmt.Errorf("link: the hub chose protocol %d; spoken here: %d to %d", m.Welcome.Protocol, MinProtocol, MaxProtocol)
-	}
-	keys, err := m.Welcome.Keys.Open(c.opt.Root, c.opt.Held())
-	if err != nil {
-		if errors.Is(err, wire.ErrOldKeyList) {
-			return Welcome{}, err
-		}
-		return Welcome{}, fmt.Errorf("%w: %v", errKeys, err)
 	}
 	m.Welcome.Took = c.opt.Clock.Now().Sub(asked)
-	if err := c.opt.Welcomed(*m.Welcome, keys); err != nil {
+	if err := c.Welcome(ctx, h, *m.Welcome); err != nil {
 		return Welcome{}, err
-	}
-	c.mu.Lock()
-	c.keys = keys
-	c.mu.Unlock()
-	for i, b := range c.opt.Books() {
-		b.Store(m.Welcome.Store)
-		for _, head := range m.Welcome.Heads {
-			if i < len(h.Heads) && head.Book == h.Heads[i].Book {
-				if _, err := b.Reconcile(ctx, head); err != nil {
-					return Welcome{}, err
-				}
-			}
-		}
-		c.water(b, m.Welcome.Watermark)
 	}
 	return *m.Welcome, nil
 }
@@ -292,7 +288,7 @@ func (c *Client) serve(ctx context.Context, ws *websocket.Conn, w Welcome) error
 		func(ctx context.Context) error { return c.readLoop(ctx, ws) },
 		func(ctx context.Context) error { return c.writeLoop(ctx, ws) },
 		func(ctx context.Context) error { return c.pingLoop(ctx, ws) },
-		func(ctx context.Context) error { return c.deliver(ctx, w.Store) },
+		func(ctx context.Context) error { return c.deliver(ctx) },
 	} {
 		wg.Go(func() {
 			if err := f(ctx); err != nil {

@@ -427,13 +427,13 @@ func TestYield(t *testing.T) {
 	} {
 		done := make(chan struct{})
 		d.mu.Lock()
-		d.urgent = 1
+		d.vitals = 1
 		d.mu.Unlock()
 		go func() { defer close(done); d.yield(context.Background()) }()
 		end()
 		<-done
 		d.mu.Lock()
-		d.urgent = 0
+		d.vitals = 0
 		d.mu.Unlock()
 	}
 	d.busy(1)

@@ -57,6 +57,11 @@ type Hello struct {
 	Version  string        `json:"version"`
 	Run      ledger.ID     `json:"run"`
 	Heads    []ledger.Head `json:"heads"` // care, then practice
+	// Keys is the version of the key list that the cart seals by, 0 for none yet; Empty says that nothing saved waits for a
+	// receipt of Store, in any segment. Both were so before the heads were signed: the hub counts on it before it destroys a key.
+	Keys  uint64    `json:"keys,omitempty"`
+	Empty bool      `json:"empty,omitempty"`
+	Store ledger.ID `json:"store,omitzero"` // that said welcome last in this run
 }
 
 // Welcome answers it.
@@ -82,6 +87,7 @@ type Presence struct {
 	Sent        int           `json:"sent"`
 	BatteryMin  *int          `json:"battery_min,omitempty"` // minutes left; absent on mains
 	DiskPercent int           `json:"disk_percent"`
+	Damage      *Damage       `json:"damage,omitempty"` // of its own disk
 	Leases      []steer.Lease `json:"leases"`
 	Consult     *ConsultState `json:"consult,omitempty"`
 }

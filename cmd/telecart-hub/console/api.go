@@ -45,6 +45,7 @@ type cart struct {
 	Consult     *consult        `json:"consult,omitempty"`
 	Instruments []ui.Instrument `json:"instruments"`
 	Leases      []lease         `json:"leases"`
+	Damage      *link.Damage    `json:"damage,omitempty"`
 	Problems    []string        `json:"problems"`
 }
 
@@ -147,7 +148,7 @@ const (
 func showCart(v clinic.CartView, who string, s sight, now time.Time) cart {
 	p := v.Presence
 	c := cart{Cart: v.Name, Site: v.Site, State: string(v.State), Since: v.Since, Version: v.Version, Held: p.Held, BatteryMin: p.BatteryMin,
-		Practice: p.Practice, Instruments: []ui.Instrument{}, Leases: []lease{}, Problems: append([]string{}, v.Problems...)}
+		Practice: p.Practice, Damage: showDamage(p.Damage), Instruments: []ui.Instrument{}, Leases: []lease{}, Problems: append([]string{}, v.Problems...)}
 	if v.Version != "" {
 		c.DiskPercent = &p.DiskPercent
 	}
@@ -175,6 +176,18 @@ func showCart(v clinic.CartView, who string, s sight, now time.Time) cart {
 		}
 	}
 	return c
+}
+
+// showDamage leaves out when an item was captured: that is the patient's.
+func showDamage(d *link.Damage) *link.Damage {
+	if d == nil {
+		return nil
+	}
+	out := link.Damage{Segments: d.Segments, Items: []link.DamagedItem{}, More: d.More}
+	for _, i := range d.Items {
+		out.Items = append(out.Items, link.DamagedItem{Number: i.Number, Kind: i.Kind})
+	}
+	return &out
 }
 
 func showConsult(v clinic.CartView, who string) *consult {
@@ -292,6 +305,7 @@ type command struct {
 	Instrument string         `json:"instrument"`
 	Notice     string         `json:"notice"`
 	Kind       string         `json:"kind"`
+	Every      bool           `json:"every"`
 	Epoch      uint64         `json:"epoch"`
 	Seq        uint64         `json:"seq"`
 	Set        map[string]int `json:"set"`

@@ -17,6 +17,7 @@ import (
 	"telecart/capture"
 	"telecart/cmd/ui"
 	"telecart/device"
+	"telecart/uplink/hub/ingest"
 	"telecart/uplink/link"
 )
 
@@ -28,7 +29,8 @@ func TestTypesAreThoseOfTheScreens(t *testing.T) {
 	}
 	for name, v := range map[string]any{"Me": me{}, "ConsoleState": state{}, "ConsoleCart": cart{}, "EncounterSummary": summary{}, "ConsoleConsult": consult{},
 		"ConsoleItem": item{}, "ConsoleEncounter": encounter{}, "Instrument": ui.Instrument{}, "Reading": ui.Reading{}, "Axis": device.Axis{}, "Lease": lease{},
-		"Notice": link.Notice{}, "Patient": capture.Patient{}, "Health": device.Health{}} {
+		"ConsoleLedger": Ledger{}, "LedgerStore": LedgerStore{}, "LedgerPart": LedgerPart{}, "LedgerOrigin": LedgerOrigin{}, "LedgerRange": ingest.Range{}, "LedgerLost": ingest.Lost{},
+		"Notice": link.Notice{}, "Patient": capture.Patient{}, "Health": device.Health{}, "Damage": link.Damage{}, "DamagedItem": link.DamagedItem{}} {
 		want := tsFields(ts, name)
 		got := goFields(reflect.TypeOf(v))
 		if len(want) == 0 || !slices.Equal(got, want) {

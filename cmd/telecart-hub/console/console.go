@@ -30,6 +30,7 @@ import (
 	"telecart/device/kit"
 	"telecart/provisioning/people"
 	"telecart/uplink/hub/clinic"
+	"telecart/uplink/hub/ingest"
 	"telecart/uplink/wire"
 )
 
@@ -55,6 +56,9 @@ type Blobs interface {
 type Fleet interface {
 	Claim(ctx context.Context, tenant, cart, site string) (code, qr string, err error)
 	Revoke(ctx context.Context, tenant, cart string) error
+	// Ledger checks what is here of a cart's ledgers; LedgerSeen notes that IT has seen what is wrong with them.
+	Ledger(ctx context.Context, tenant, cart string, d ingest.Depth) (Ledger, error)
+	LedgerSeen(ctx context.Context, tenant, cart string) error
 }
 
 // Audit keeps the trail. With never holds patient data: ids and hashes only.

@@ -206,7 +206,7 @@ type said struct {
 	Reply     *int64
 	OK        bool
 	Problem   *wire.Problem
-	Result    map[string]string
+	Result    map[string]any
 	text      string
 }
 
@@ -336,13 +336,13 @@ func TestSignOutEndsWatching(t *testing.T) {
 		t.Fatal(r.Problem)
 	}
 	token := ada.ask("watch", map[string]any{"consult": r.Result["consult"], "instrument": "scope"}).Result["token"]
-	if token == "" || w.f.wasKicked(token) {
+	if token == "" || w.f.wasKicked(fmt.Sprint(token)) {
 		t.Fatalf("token %q", token)
 	}
 	if resp := w.do("DELETE", "/v1/session", "", func(r *http.Request) { r.AddCookie(ada.cookie) }); resp.StatusCode != http.StatusNoContent {
 		t.Fatal(resp.Status)
 	}
-	if !w.f.wasKicked(token) {
+	if !w.f.wasKicked(fmt.Sprint(token)) {
 		t.Fatal("signed out, and still watching")
 	}
 }
@@ -370,6 +370,16 @@ func TestITSeesNoPatient(t *testing.T) {
 	if r := ivo.ask("claim", map[string]any{"cart": "cart-9", "site": "ward"}); !r.OK || r.Result["code"] != "TC1-northcart-9ward" {
 		t.Errorf("%+v", r)
 	}
+	if r := ivo.ask("ledger", map[string]any{"cart": "cart-1", "every": true}); !r.OK || r.Result["backup"] != 7.0 || r.Result["every"] != true || r.Result["unseen"] != true {
+		t.Errorf("%+v", r)
+	}
+	if r := ivo.ask("ledger", map[string]any{"cart": "cart-99"}); r.OK || r.Problem.Code != "not-found" {
+		t.Errorf("%+v", r)
+	}
+	if r := ivo.ask("ledger-seen", map[string]any{"cart": "cart-1"}); !r.OK || !slices.Equal(w.f.revoke, []string{"seen north/cart-1"}) {
+		t.Errorf("%+v %v", r, w.f.revoke)
+	}
+	w.f.revoke = nil
 	if r := ivo.ask("revoke", map[string]any{"cart": "cart-1"}); !r.OK || !slices.Equal(w.f.revoke, []string{"north/cart-1"}) {
 		t.Errorf("%+v", r)
 	}

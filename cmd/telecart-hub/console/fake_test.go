@@ -12,6 +12,7 @@ import (
 	"telecart/capture/ledger"
 	"telecart/provisioning/people"
 	"telecart/uplink/hub/clinic"
+	"telecart/uplink/hub/ingest"
 	"telecart/uplink/link"
 )
 
@@ -108,6 +109,20 @@ func (f *fake) Revoke(_ context.Context, tenant, cart string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.revoke = append(f.revoke, tenant+"/"+cart)
+	return nil
+}
+
+func (f *fake) Ledger(_ context.Context, tenant, cart string, d ingest.Depth) (Ledger, error) {
+	if tenant != "north" || cart != "cart-1" {
+		return Ledger{}, clinic.ErrUnknown
+	}
+	return Ledger{Cart: cart, Every: d == ingest.Bytes, Receipts: 9, Backup: 7, Unseen: true}, nil
+}
+
+func (f *fake) LedgerSeen(_ context.Context, tenant, cart string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.revoke = append(f.revoke, "seen "+tenant+"/"+cart)
 	return nil
 }
 

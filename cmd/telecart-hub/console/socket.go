@@ -212,7 +212,7 @@ func (p *page) state(ctx context.Context) (state, error) {
 	}
 	notices, err := o.Clinic.Notices(ctx, p.who)
 	for _, n := range notices {
-		if see == clinical || n.Code == "ledger-fork" {
+		if see == clinical || n.Code == "ledger-fork" || n.Code == "items-lost" {
 			st.Notices = append(st.Notices, n)
 		}
 	}
@@ -281,7 +281,7 @@ func (p *page) listen(ctx context.Context) error {
 		p.mu.Lock()
 		p.active = p.s.o.Clock.Now()
 		p.mu.Unlock()
-		if c.Verb != "act" && c.Verb != "claim" {
+		if c.Verb != "act" && c.Verb != "claim" && c.Verb != "ledger" {
 			p.reply(ctx, c, p.do)
 			continue
 		}
@@ -360,6 +360,8 @@ func (p *page) do(ctx context.Context, c command) (any, error) {
 			return nil, wire.NewProblem(http.StatusUnprocessableEntity, "claim", "No claim was issued", err.Error())
 		}
 		return named{"code": code, "qr": qr}, p.audit(ctx, "claim", named{"cart": c.Cart, "site": c.Site})
+	case "ledger", "ledger-seen":
+		return p.ledger(ctx, c)
 	case "revoke":
 		if err := p.may(people.Revoke, people.Cart); err != nil {
 			return nil, err

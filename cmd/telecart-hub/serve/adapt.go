@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -30,13 +31,13 @@ import (
 
 // history is what arrived lately, encounter by encounter, whole.
 const (
-	historyDays      = 30
-	maxEncounters    = 10_000 // of one tenant
-	maxItemsLoaded   = 20_000 // of one encounter
-	observerPatience = 256
+	historyDays    = 30
+	maxEncounters  = 10_000 // of one tenant
+	maxItemsLoaded = 20_000 // of one encounter
 )
 
-func history(ctx context.Context, s *store.Store, tenant string, now time.Time) (out []clinic.Arrival, err error) {
+// What nobody was told of yet is left out: that comes as news.
+func history(ctx context.Context, s *store.Store, tenant string, now time.Time, untold func(tenant string, item ledger.Hash) bool) (out []clinic.Arrival, err error) {
 	rows, err := s.Encounters(ctx, tenant, now.AddDate(0, 0, -historyDays), maxEncounters)
 	if err != nil {
 		return nil, err
@@ -47,45 +48,12 @@ func history(ctx context.Context, s *store.Store, tenant string, now time.Time) 
 			return nil, err
 		}
 		for _, i := range items {
-			out = append(out, i.Arrival())
-		}
-	}
-	return out, nil
-}
-
-// observer hands what ingest reports to the clinic, in order, without delaying a receipt.
-type observer struct {
-	events  chan any
-	metrics *metrics
-}
-
-func (o observer) ItemStored(e ingest.ItemEvent) {
-	if e.Body.Kind == 0 {
-		return // refused: there is nothing to show
-	}
-	o.metrics.received.WithLabelValues(e.Body.Kind.String()).Inc()
-	o.events <- e
-}
-
-func (o observer) Forked(f ingest.Fork) {
-	o.metrics.forks.Inc()
-	o.events <- f
-}
-
-func (o observer) run(ctx context.Context, s *clinic.Service) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case e := <-o.events:
-			switch e := e.(type) {
-			case ingest.ItemEvent:
-				s.Observe(ctx, e.Item.Arrival())
-			case ingest.Fork:
-				s.Fork(ctx, clinic.Cart{Tenant: e.Book.Tenant, Name: e.Book.Cart})
+			if !untold(tenant, i.Item) {
+				out = append(out, i.Arrival())
 			}
 		}
 	}
+	return out, nil
 }
 
 // greeter is clinic's Greeter. A cart's certificate rides in the context of its connection.
@@ -94,6 +62,7 @@ type greeter struct {
 	ingest  *ingest.Ingest
 	desk    *identity.Desk
 	version string
+	log     *slog.Logger
 }
 
 type peerKey struct{}
@@ -124,8 +93,20 @@ func (g greeter) Welcome(ctx context.Context, c clinic.Cart, h link.Hello) (link
 	if err := g.settle(ctx, c); err != nil {
 		return link.Welcome{}, err
 	}
+	if err := g.heard(ctx, p, h); err != nil {
+		return link.Welcome{}, err
+	}
 	w, err := g.ingest.Watermark(ctx)
 	return link.Welcome{Hub: g.f.list.Hub, Version: g.version, Store: g.f.store.Incarnation(), Keys: g.f.signed, Heads: heads, Watermark: &w}, err
+}
+
+// heard writes down which keys the cart seals by, and that it is about to be offered the present list.
+func (g greeter) heard(ctx context.Context, p peer, h link.Hello) error {
+	back, err := g.f.store.KeysHeard(ctx, store.KeyHello{Tenant: p.Tenant, Cart: p.Cart, Device: p.certificate.Key, Held: min(h.Keys, math.MaxInt64), Empty: h.Empty && h.Store == g.f.store.Incarnation(), Offered: g.f.list.Version})
+	if back {
+		g.log.Warn("hub: a cart came with an older key list than it had: a restored card, or a second one", "tenant", p.Tenant, "cart", p.Cart, "list", h.Keys)
+	}
+	return err
 }
 
 // settle notes that the cart is there, and puts it in its site if that waited for it.
@@ -178,7 +159,7 @@ func siteOf(ctx context.Context, f *folder, tenant, cart string) string {
 // blobs opens sealed items for people.
 type blobs struct {
 	store   *store.Store
-	records *seal.Records
+	records seal.Opener
 }
 
 func (b blobs) Blob(_ context.Context, tenant string, item ledger.Hash, w io.Writer) error {
@@ -263,6 +244,7 @@ func (d door) SignIn(ctx context.Context, name, password string) (people.Account
 type fleet struct {
 	o      office
 	clinic *clinic.Service
+	books
 }
 
 func (l fleet) Claim(ctx context.Context, tenant, cart, site string) (code, qr string, err error) {

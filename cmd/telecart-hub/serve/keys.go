@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
@@ -11,8 +12,10 @@ import (
 	"path/filepath"
 	"time"
 
+	"telecart/capture/ledger"
 	"telecart/device/kit"
 	"telecart/uplink/hub/ingest"
+	"telecart/uplink/hub/store"
 	"telecart/uplink/seal"
 	"telecart/uplink/wire"
 )
@@ -83,11 +86,7 @@ func InitKeys(offline, state, hub string, now time.Time) error {
 
 // RenewKeys signs the list anew, for another year.
 func RenewKeys(offline, state string, now time.Time) error {
-	b, err := os.ReadFile(filepath.Join(offline, rootKeyFile))
-	if err != nil {
-		return fmt.Errorf("keys: %w", err)
-	}
-	root, err := rootOf(b)
+	root, err := readRoot(offline)
 	if err != nil {
 		return err
 	}
@@ -137,6 +136,15 @@ func offlineRoot(dir string) (ed25519.PrivateKey, error) {
 	return root, kit.WriteFile(path, root.Seed(), 0o600)
 }
 
+// readRoot is the offline root, which must be there.
+func readRoot(dir string) (ed25519.PrivateKey, error) {
+	b, err := os.ReadFile(filepath.Join(dir, rootKeyFile))
+	if err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	return rootOf(b)
+}
+
 func rootOf(seed []byte) (ed25519.PrivateKey, error) {
 	if len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("keys: %s has %d bytes, not %d; restore it from its copy", rootKeyFile, len(seed), ed25519.SeedSize)
@@ -181,11 +189,11 @@ func readList(state string) (signed wire.SignedKeyList, list wire.KeyList, root 
 	return signed, list, [32]byte(pub), nil
 }
 
-// readKeys are the private keys in state, each of which must be in the list: what isn't there, no cart believes.
+// readKeys are the private keys in state. The receipt key must be in the list: what isn't there, no cart believes.
 func readKeys(state string, list wire.KeyList) (records *seal.Records, sign ingest.ReceiptKey, err error) {
-	var keys hubKeys
-	if err := readJSON(filepath.Join(state, keysFile), &keys); err != nil {
-		return nil, sign, fmt.Errorf("keys: %w; run `telecart-hub keys init` first", err)
+	keys, err := readPrivate(filepath.Join(state, keysFile))
+	if err != nil {
+		return nil, sign, err
 	}
 	if records, err = seal.NewRecords(keys.Records); err != nil {
 		return nil, sign, fmt.Errorf("keys: %w", err)
@@ -205,4 +213,16 @@ func readKeys(state string, list wire.KeyList) (records *seal.Records, sign inge
 		return nil, sign, errors.New("keys: no receipt key here is in the key list; it belongs to another hub's state")
 	}
 	return records, sign, nil
+}
+
+// opener opens items by the record keys, and by the data keys that the hub kept when it destroyed one. Looking one up is
+// one row.
+func (f *folder) opener(ctx context.Context, records *seal.Records) seal.Opener {
+	return seal.Opener{Records: records, Kept: func(tenant string, wrap ledger.ID) (seal.Rewrap, bool, error) {
+		k, err := f.store.KeptKey(ctx, tenant, wrap)
+		if errors.Is(err, store.ErrNotFound) {
+			return k, false, nil
+		}
+		return k, err == nil, err
+	}}
 }

@@ -95,6 +95,9 @@ func openFolder(ctx context.Context, state string, o store.Options) (f *folder, 
 	if f.store, err = store.Open(ctx, filepath.Join(state, "store"), o); err != nil {
 		return nil, err
 	}
+	if err := errors.Join(finishReplacing(filepath.Join(state, keysFile)), f.store.NoteKeyList(ctx, f.list)); err != nil {
+		return nil, errors.Join(err, f.store.Close())
+	}
 	known, err := f.store.Tenants(ctx)
 	for _, t := range known { // a store that was brought here without its directory
 		err = errors.Join(err, f.dir.admit(t))
@@ -159,7 +162,9 @@ func (o office) Backup(ctx context.Context, r BackupRequest) (struct{}, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err == nil {
+		if err == nil && name == keysFile { // which may hold fewer keys than the one there
+			err = replaceSecret(filepath.Join(r.To, name), b)
+		} else if err == nil {
 			err = kit.WriteFile(filepath.Join(r.To, name), b, 0o600)
 		}
 		if err != nil {
@@ -180,6 +185,8 @@ func (o office) handler() http.Handler {
 	mux.Handle("POST /claim", controlDoor(o.Claim))
 	mux.Handle("POST /user", controlDoor(o.AddUser))
 	mux.Handle("POST /backup", controlDoor(o.Backup))
+	mux.Handle("POST /keys", controlDoor(o.Keys))
+	mux.Handle("POST /keys/write-off", controlDoor(o.WriteOff))
 	return mux
 }
 

@@ -36,6 +36,7 @@ func (h *hub) routes() []route {
 		{doorCarts, "GET", "/v1/items/{hash}", carts},
 		{doorCarts, "PUT", "/v1/items/{hash}", carts},
 		{doorCarts, "POST", "/v1/ledger", carts},
+		{doorCarts, "POST", "/v1/receipts", carts},
 		{doorEnrol, "POST", "/.well-known/est/simpleenroll", enrol},
 		{doorEnrol, "POST", "/.well-known/est/simplereenroll", enrol},
 		{doorEnrol, "GET", "/.well-known/est/cacerts", enrol},

@@ -47,7 +47,7 @@ type hub struct {
 	room    *room.Room
 	clinic  *clinic.Service
 	console *console.Server
-	events  observer
+	events  *observer
 }
 
 const (
@@ -97,19 +97,17 @@ func listenUDP(addr string) (*net.UDPConn, error) {
 }
 
 func build(ctx context.Context, s Settings, version string, f *folder, udp net.PacketConn, log *slog.Logger) (*hub, error) {
-	records, key, err := readKeys(f.path, f.list)
+	held, key, err := readKeys(f.path, f.list)
 	if err != nil {
 		return nil, err
 	}
+	records := f.opener(context.WithoutCancel(ctx), held)
 	h := &hub{f: f, version: version, log: log, metrics: newMetrics()}
 	h.health = &health{f: f, metrics: h.metrics}
 	h.desk = identity.NewDesk(f.authority, f.registry, f.store.Register())
-	h.events = observer{make(chan any, observerPatience), h.metrics}
-	h.ingest, err = ingest.New(f.store, ingest.Options{Hub: s.Name, Key: key, Opener: records, Observer: h.events, Clock: f.clock, Log: log,
-		Peer: func(r *http.Request) (ingest.Peer, error) {
-			p, err := peerOf(r)
-			return p.Peer, err
-		}})
+	h.events = newObserver(f.store, h.metrics, f.clock, log)
+	h.ingest, err = ingest.New(f.store, ingest.Options{Hub: s.Name, Key: key, Earlier: f.list.Receipts, Opener: records, Observer: h.events, Clock: f.clock, Log: log,
+		Peer: ingestPeer})
 	if err != nil {
 		return nil, err
 	}
@@ -125,8 +123,11 @@ func build(ctx context.Context, s Settings, version string, f *folder, udp net.P
 }
 
 // people builds the clinic from what was kept, and the console on it.
-func (h *hub) people(ctx context.Context, s Settings, tokens *clinic.Tokens, records *seal.Records) error {
+func (h *hub) people(ctx context.Context, s Settings, tokens *clinic.Tokens, records seal.Opener) error {
 	f := h.f
+	if err := h.events.recall(ctx); err != nil {
+		return err
+	}
 	var carts []clinic.Cart
 	var past []clinic.Arrival
 	for _, tenant := range f.dir.tenants() {
@@ -137,7 +138,7 @@ func (h *hub) people(ctx context.Context, s Settings, tokens *clinic.Tokens, rec
 		for _, c := range rows {
 			carts = append(carts, clinic.Cart{Tenant: tenant, Name: c.Cart, Site: c.Site})
 		}
-		items, err := history(ctx, f.store, tenant, f.clock.Now())
+		items, err := history(ctx, f.store, tenant, f.clock.Now(), h.events.untold)
 		if err != nil {
 			return err
 		}
@@ -145,14 +146,19 @@ func (h *hub) people(ctx context.Context, s Settings, tokens *clinic.Tokens, rec
 	}
 	var err error
 	h.clinic, err = clinic.New(ctx, clinic.Options{Store: f.store.Clinic(), Cabinet: f.store.Clinic(), Rooms: h.room, Tokens: tokens, Clock: f.clock, Log: h.log,
-		Greeter: greeter{f, h.ingest, h.desk, h.version}}, carts, past)
+		Greeter: greeter{f, h.ingest, h.desk, h.version, h.log}}, carts, past)
 	if err != nil {
 		return err
+	}
+	for _, tenant := range f.dir.tenants() {
+		if err := h.troubles(ctx, tenant); err != nil {
+			return err
+		}
 	}
 	h.metrics.watch(f.dir, h.clinic, h.room)
 	limits := people.DefaultLimits()
 	h.console = console.New(console.Options{Hub: s.Name, Version: h.version, Door: door{f}, Sessions: people.NewSessions(f.store.People(), f.store.People(), f.clock, limits),
-		Idle: limits.Idle, Clinic: h.clinic, Blobs: blobs{f.store, records}, Fleet: fleet{office{f: f}, h.clinic}, Audit: trail{f.store, f.clock}, Clock: f.clock, Log: h.log})
+		Idle: limits.Idle, Clinic: h.clinic, Blobs: blobs{f.store, records}, Fleet: fleet{office{f: f}, h.clinic, books{f, h.ingest}}, Audit: trail{f.store, f.clock}, Clock: f.clock, Log: h.log})
 	return nil
 }
 
@@ -267,7 +273,7 @@ func (h *hub) open(ctx, live context.Context, s Settings) (doors map[string]*lis
 	if err := os.Remove(socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return doors, fmt.Errorf("hub: %w", err) // ours alone: we hold the folder
 	}
-	if add("control", "unix", socket, office{h.f, h.tellBackup}.handler()); err != nil {
+	if add("control", "unix", socket, h.control()); err != nil {
 		return doors, err
 	}
 	return doors, os.Chmod(socket, 0o600)

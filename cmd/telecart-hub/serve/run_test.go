@@ -117,11 +117,15 @@ type cart struct {
 	key   *seal.Key
 	keys  wire.KeyList
 	visit ledger.ID
+	empty bool // it says that nothing waits
+	store ledger.ID
 }
 
-func (h *running) enrol(dir string) *cart {
+func (h *running) enrol(dir string) *cart { h.t.Helper(); return h.enrolAs("cart-1", dir) }
+
+func (h *running) enrolAs(name, dir string) *cart {
 	h.t.Helper()
-	r, err := IssueClaim(h.t.Context(), h.state, ClaimRequest{Tenant: "north", Cart: "cart-1", Site: "ward"})
+	r, err := IssueClaim(h.t.Context(), h.state, ClaimRequest{Tenant: "north", Cart: name, Site: "ward"})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -136,7 +140,7 @@ func (h *running) enrol(dir string) *cart {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	c := &cart{t: h.t, id: id, book: ledger.Book{Tenant: "north", Cart: "cart-1"}, visit: ledger.NewID()}
+	c := &cart{t: h.t, id: id, book: ledger.Book{Tenant: "north", Cart: name}, visit: ledger.NewID()}
 	c.chain = ledger.NewChain(c.book, ledger.NewID(), ledger.NewID())
 	return c
 }
@@ -156,7 +160,7 @@ func (c *cart) dial() link.Welcome {
 	}
 	c.t.Cleanup(func() { c.ws.CloseNow() })
 	c.ws.SetReadLimit(link.MaxMessage)
-	hello := link.Hello{Protocol: [2]int{1, 1}, Version: "1.0", Run: c.chain.Run}
+	hello := link.Hello{Protocol: [2]int{1, 1}, Version: "1.0", Run: c.chain.Run, Keys: c.keys.Version, Empty: c.empty, Store: c.store}
 	if c.chain.Next > 0 {
 		head, err := c.chain.Sign(c.book, c.id.Signer())
 		if err != nil {
@@ -166,6 +170,7 @@ func (c *cart) dial() link.Welcome {
 	}
 	c.send(link.Message{Hello: &hello})
 	w := c.until(func(m link.Message) bool { return m.Welcome != nil }).Welcome
+	c.store = w.Store
 	if w.Version != "v-test" {
 		c.t.Fatalf("the hub says it is version %q", w.Version)
 	}
@@ -439,7 +444,7 @@ func presence(visit ledger.ID) link.Message {
 // moved enrols the cart's identity at the hub's new port, with the same key.
 func moved(t *testing.T, c *cart, h *running) {
 	t.Helper()
-	r, err := IssueClaim(t.Context(), h.state, ClaimRequest{Tenant: "north", Cart: "cart-1"})
+	r, err := IssueClaim(t.Context(), h.state, ClaimRequest{Tenant: "north", Cart: c.book.Cart})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"telecart/cmd/telecart/stage"
 	"telecart/device/scanner"
+	"telecart/uplink/seal/swap"
 )
 
 // Options of the demo.
@@ -85,6 +86,9 @@ func Run(ctx context.Context, o Options) (err error) {
 	page, err := s.StartCart(ctx, code)
 	if err != nil {
 		return err
+	}
+	if err := swap.Check(os.DirFS("/")); err != nil {
+		fmt.Fprintf(o.Out, "\nwarning: %v\nA real cart does not start like that. Enter nobody's real data here.\n", err)
 	}
 	fmt.Fprintf(o.Out, `
 telecart is running. Open both in a browser, side by side:

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"time"
 
+	"telecart/cmd/telecart/drill/oracle"
+	"telecart/cmd/telecart/drill/screen"
 	"telecart/cmd/telecart/stage"
 )
 
@@ -31,14 +33,14 @@ type drill struct {
 	link     *stage.Link
 	say      io.Writer
 	report   Report
-	nurse    *screen[bedside]
-	doctor   *screen[console]
+	nurse    *screen.Screen[screen.Bedside]
+	doctor   *screen.Screen[console]
 	doctorHC *http.Client
 	pic      *picture
 	password string
 
 	mu      sync.Mutex
-	told    []told
+	told    []oracle.Told
 	planted [][]byte // what must not be found on the cart's disk
 }
 
@@ -90,10 +92,10 @@ func (d *drill) close() {
 		d.pic.close()
 	}
 	if d.nurse != nil {
-		d.nurse.close()
+		d.nurse.Close()
 	}
 	if d.doctor != nil {
-		d.doctor.close()
+		d.doctor.Close()
 	}
 	d.stage.Close()
 	if d.link != nil {
@@ -147,33 +149,33 @@ func (d *drill) enrol(ctx context.Context) error {
 	if err := d.startCart(ctx, code); err != nil {
 		return err
 	}
-	_, err = d.nurse.await(ctx, "the link", func(b bedside) bool { return b.Link.State == "up" })
+	_, err = d.nurse.Await(ctx, "the link", func(b screen.Bedside) bool { return b.Link.State == "up" })
 	return err
 }
 
 // startCart starts the agent and opens the nurse's screen.
 func (d *drill) startCart(ctx context.Context, code string) error {
 	if d.nurse != nil {
-		d.nurse.close()
+		d.nurse.Close()
 	}
 	page, err := d.stage.StartCart(ctx, code)
 	if err != nil {
 		return err
 	}
-	c := browser()
+	c := screen.Browser()
 	resp, err := c.Get(page) // the kiosk's first address sets the cookie
 	if err != nil {
 		return err
 	}
 	resp.Body.Close()
-	d.nurse, err = openScreen[bedside](ctx, c, "ws://"+d.stage.Bedside+"/api/ws")
+	d.nurse, err = screen.Open[screen.Bedside](ctx, c, "ws://"+d.stage.Bedside+"/api/ws")
 	return err
 }
 
 // capture gives a command that saves, and writes down what the nurse is told.
 func (d *drill) capture(ctx context.Context, verb string, args map[string]any) error {
 	var r struct {
-		Items []told `json:"items"`
+		Items []oracle.Told `json:"items"`
 	}
 	var raw struct {
 		Items []struct {
@@ -182,9 +184,9 @@ func (d *drill) capture(ctx context.Context, verb string, args map[string]any) e
 			SHA256 string `json:"sha256"`
 		} `json:"items"`
 	}
-	err := d.nurse.do(ctx, verb, args, &raw)
+	err := d.nurse.Do(ctx, verb, args, &raw)
 	for _, i := range raw.Items {
-		r.Items = append(r.Items, told{i.Item, i.Kind, i.SHA256, time.Now().UTC()})
+		r.Items = append(r.Items, oracle.Told{ID: i.Item, Kind: i.Kind, SHA256: i.SHA256, Told: time.Now().UTC()})
 	}
 	d.mu.Lock()
 	d.told = append(d.told, r.Items...)
@@ -197,16 +199,16 @@ func (d *drill) scan(ctx context.Context) error {
 }
 
 func (d *drill) consult(ctx context.Context) error {
-	d.doctorHC = browser()
+	d.doctorHC = screen.Browser()
 	base := "http://" + d.stage.PeopleAddr()
 	if err := signIn(ctx, d.doctorHC, base, "dr-okafor", d.password); err != nil {
 		return err
 	}
 	var err error
-	if d.doctor, err = openScreen[console](ctx, d.doctorHC, "ws://"+d.stage.PeopleAddr()+"/v1/ws"); err != nil {
+	if d.doctor, err = screen.Open[console](ctx, d.doctorHC, "ws://"+d.stage.PeopleAddr()+"/v1/ws"); err != nil {
 		return err
 	}
-	if _, err := d.doctor.await(ctx, "the cart to be ready", func(c console) bool {
+	if _, err := d.doctor.Await(ctx, "the cart to be ready", func(c console) bool {
 		return len(c.Carts) == 1 && c.Carts[0].State == "ready" && c.Carts[0].Encounter != nil
 	}); err != nil {
 		return err
@@ -214,18 +216,18 @@ func (d *drill) consult(ctx context.Context) error {
 	var offer struct {
 		Consult string `json:"consult"`
 	}
-	if err := d.doctor.do(ctx, "offer", map[string]any{"cart": d.stage.Cart}, &offer); err != nil {
+	if err := d.doctor.Do(ctx, "offer", map[string]any{"cart": d.stage.Cart}, &offer); err != nil {
 		return err
 	}
-	if _, err := d.nurse.await(ctx, "the offer", func(b bedside) bool { return b.Consult != nil && b.Consult.Phase == "offered" }); err != nil {
+	if _, err := d.nurse.Await(ctx, "the offer", func(b screen.Bedside) bool { return b.Consult != nil && b.Consult.Phase == "offered" }); err != nil {
 		return err
 	}
 	touch := time.Now()
-	if err := d.nurse.do(ctx, "answer", map[string]any{"answer": "accept"}, nil); err != nil {
+	if err := d.nurse.Do(ctx, "answer", map[string]any{"answer": "accept"}, nil); err != nil {
 		return err
 	}
 	d.pic = watch(ctx, d.doctorHC, func(ctx context.Context) (string, string, error) {
-		_, err := d.doctor.await(ctx, "the stream", func(c console) bool {
+		_, err := d.doctor.Await(ctx, "the stream", func(c console) bool {
 			return len(c.Carts) == 1 && c.Carts[0].Consult != nil && c.Carts[0].Consult.Phase == "live" && len(c.Carts[0].Consult.Streams) > 0 &&
 				c.Carts[0].Consult.Streams[0].Publishing
 		})
@@ -236,7 +238,7 @@ func (d *drill) consult(ctx context.Context) error {
 			Endpoint string `json:"endpoint"`
 			Token    string `json:"token"`
 		}
-		err = d.doctor.do(ctx, "watch", map[string]any{"consult": offer.Consult, "instrument": otherCamera}, &w)
+		err = d.doctor.Do(ctx, "watch", map[string]any{"consult": offer.Consult, "instrument": otherCamera}, &w)
 		if strings.HasPrefix(w.Endpoint, "/") {
 			w.Endpoint = base + w.Endpoint
 		}
@@ -251,11 +253,11 @@ func (d *drill) consult(ctx context.Context) error {
 const steerTrials = 20
 
 func (d *drill) steer(ctx context.Context) error {
-	if err := d.doctor.do(ctx, "lease", map[string]any{"cart": d.stage.Cart, "instrument": otherCamera}, nil); err != nil {
+	if err := d.doctor.Do(ctx, "lease", map[string]any{"cart": d.stage.Cart, "instrument": otherCamera}, nil); err != nil {
 		return err
 	}
 	low, high := 0, 0
-	c, err := d.doctor.await(ctx, "the lease, and an exposure to steer", func(c console) bool {
+	c, err := d.doctor.Await(ctx, "the lease, and an exposure to steer", func(c console) bool {
 		for _, i := range c.Carts[0].Instruments {
 			for _, a := range i.Axes {
 				if i.Name == otherCamera && a.Name == "exposure" {
@@ -272,7 +274,7 @@ func (d *drill) steer(ctx context.Context) error {
 	seq := 0
 	set := func(value int) error {
 		seq++
-		return d.doctor.do(ctx, "steer", map[string]any{"cart": d.stage.Cart, "instrument": otherCamera, "epoch": epoch, "seq": seq,
+		return d.doctor.Do(ctx, "steer", map[string]any{"cart": d.stage.Cart, "instrument": otherCamera, "epoch": epoch, "seq": seq,
 			"set": map[string]int{"exposure-auto": 0, "exposure": value}}, nil)
 	}
 	// What dark and bright look like, to know the middle between them.
@@ -314,11 +316,11 @@ func (d *drill) steer(ctx context.Context) error {
 	}
 	slices.Sort(ms)
 	d.report.SteerMSP50, d.report.SteerMSP95 = ms[len(ms)/2], ms[len(ms)*95/100]
-	return d.doctor.do(ctx, "act", map[string]any{"cart": d.stage.Cart, "instrument": otherCamera, "epoch": epoch, "kind": "still"}, nil)
+	return d.doctor.Do(ctx, "act", map[string]any{"cart": d.stage.Cart, "instrument": otherCamera, "epoch": epoch, "kind": "still"}, nil)
 }
 
 func (d *drill) captureAll(ctx context.Context) error {
-	if _, err := d.nurse.await(ctx, "a saturation", func(b bedside) bool { return b.value("oximeter", "oxygen-saturation") != "" }); err != nil {
+	if _, err := d.nurse.Await(ctx, "a saturation", func(b screen.Bedside) bool { return b.Value("oximeter", "oxygen-saturation") != "" }); err != nil {
 		return err
 	}
 	for _, c := range []struct {
@@ -336,7 +338,7 @@ func (d *drill) captureAll(ctx context.Context) error {
 		}
 	}
 	d.mu.Lock()
-	i := slices.IndexFunc(d.told, func(t told) bool { return t.Kind == "still" })
+	i := slices.IndexFunc(d.told, func(t oracle.Told) bool { return t.Kind == "still" })
 	d.mu.Unlock()
 	return d.capture(ctx, "correct", map[string]any{"item": d.told[i].ID, "reason": "wrong-side", "side": "right"})
 }
@@ -350,7 +352,7 @@ func (d *drill) offline(ctx context.Context) error {
 	}
 	cut := time.Now()
 	d.link.Cut(true)
-	if _, err := d.nurse.await(ctx, "the screen to say that the link is down", func(b bedside) bool { return b.Link.State == "down" }); err != nil {
+	if _, err := d.nurse.Await(ctx, "the screen to say that the link is down", func(b screen.Bedside) bool { return b.Link.State == "down" }); err != nil {
 		return err
 	}
 	for range 3 {
@@ -364,7 +366,7 @@ func (d *drill) offline(ctx context.Context) error {
 	if err := d.startCart(ctx, ""); err != nil {
 		return err
 	}
-	b, err := d.nurse.await(ctx, "the encounter to go on", func(b bedside) bool { return b.Encounter != nil })
+	b, err := d.nurse.Await(ctx, "the encounter to go on", func(b screen.Bedside) bool { return b.Encounter != nil })
 	if err != nil {
 		return err
 	}
@@ -377,7 +379,7 @@ func (d *drill) offline(ctx context.Context) error {
 	if err := d.capture(ctx, "still", map[string]any{"instrument": otherCamera}); err != nil {
 		return err
 	}
-	if b, err = d.nurse.await(ctx, "held items", func(b bedside) bool { return b.Held > 0 }); err != nil {
+	if b, err = d.nurse.Await(ctx, "held items", func(b screen.Bedside) bool { return b.Held > 0 }); err != nil {
 		return err
 	}
 	d.note("%d held while the link is down", b.Held)
@@ -401,7 +403,7 @@ func (d *drill) killWhileCapturing(ctx context.Context) {
 	for verb, args := range map[string]map[string]any{"still": {"instrument": otherCamera}, "note": {"text": plantedNote}, "reading": {"instrument": "oximeter"}} {
 		wg.Go(func() {
 			for range cap(saves) / 3 {
-				if err := d.capture(ctx, verb, args); err != nil && errors.Is(err, errGone) || ctx.Err() != nil {
+				if err := d.capture(ctx, verb, args); err != nil && errors.Is(err, screen.ErrGone) || ctx.Err() != nil {
 					return
 				}
 				saves <- struct{}{}
@@ -422,14 +424,14 @@ func (d *drill) killWhileCapturing(ctx context.Context) {
 // plantPicture notes the first bytes of a still as the camera gave it: they must not lie on the cart's disk.
 func (d *drill) plantPicture(ctx context.Context) error {
 	d.mu.Lock()
-	i := slices.IndexFunc(d.told, func(t told) bool { return t.Kind == "still" })
+	i := slices.IndexFunc(d.told, func(t oracle.Told) bool { return t.Kind == "still" })
 	id := d.told[i].ID
 	d.mu.Unlock()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+d.stage.Bedside+"/api/review/"+id, nil)
 	if err != nil {
 		return err
 	}
-	resp, err := d.nurse.http.Do(req)
+	resp, err := d.nurse.HTTP.Do(req)
 	if err != nil {
 		return err
 	}
@@ -451,7 +453,7 @@ func (d *drill) resume(ctx context.Context) error {
 		return err
 	}
 	d.report.ResumeMS = s.at.Sub(back).Milliseconds()
-	if _, err := d.nurse.await(ctx, "every receipt", func(b bedside) bool { return b.Held == 0 && b.Link.State == "up" }); err != nil {
+	if _, err := d.nurse.Await(ctx, "every receipt", func(b screen.Bedside) bool { return b.Held == 0 && b.Link.State == "up" }); err != nil {
 		return err
 	}
 	return d.capture(ctx, "close", nil)
@@ -460,7 +462,7 @@ func (d *drill) resume(ctx context.Context) error {
 // write keeps what the nurse was told, for anybody to check.
 func (d *drill) write(ctx context.Context) error {
 	after := time.Now()
-	if _, err := d.nurse.await(ctx, "the last receipt", func(b bedside) bool { return b.Now.After(after) && b.Held == 0 }); err != nil {
+	if _, err := d.nurse.Await(ctx, "the last receipt", func(b screen.Bedside) bool { return b.Now.After(after) && b.Held == 0 }); err != nil {
 		return err
 	}
 	f, err := os.Create(filepath.Join(d.stage.Dir, "captured.jsonl"))

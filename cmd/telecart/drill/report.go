@@ -3,7 +3,6 @@ package drill
 import (
 	"errors"
 	"io"
-	"time"
 )
 
 // Report is the drill's last line.
@@ -29,14 +28,6 @@ var ErrBroken = errors.New("drill: a promise broke")
 type Options struct {
 	Keep string    // keep the state folders here; "": nothing is kept
 	Say  io.Writer // what happens, as it happens
-}
-
-// told is one line of captured.jsonl: the nurse was told that this is saved.
-type told struct {
-	ID     string    `json:"id"`
-	Kind   string    `json:"kind"`
-	SHA256 string    `json:"sha256"` // of the plaintext
-	Told   time.Time `json:"told"`
 }
 
 // The planted patient: none of this may ever be readable on the cart's disk.

@@ -122,6 +122,7 @@ func (s *Stage) MakeCart() error {
 	}
 	set := fmt.Sprintf(`state = %q
 site = %q
+swap = "warn" # somebody's own machine: the demo says what that means
 [bedside]
 listen = %q
 [metrics]
@@ -166,23 +167,46 @@ func (s *Stage) Claim(ctx context.Context) (string, error) {
 }
 
 // StartHub starts the hub and waits until it serves.
-func (s *Stage) StartHub(ctx context.Context) (err error) {
-	s.hub, err = s.start(ctx, "hub.log", "telecart-hub", "serve", "--config", s.hubConfig())
+func (s *Stage) StartHub(ctx context.Context) error {
+	if err := s.LaunchHub(); err != nil {
+		return err
+	}
+	return s.hub.Ready(ctx)
+}
+
+// LaunchHub starts the hub.
+func (s *Stage) LaunchHub() (err error) {
+	s.hub, err = s.launch("hub.log", "telecart-hub", "serve", "--config", s.hubConfig())
 	return err
 }
 
+// HubProcess and CartProcess are what was started last.
+func (s *Stage) HubProcess() *Process  { return s.hub }
+func (s *Stage) CartProcess() *Process { return s.cart }
+
 // StartCart starts the agent and waits until it serves; code enrols it first, if there is one. It returns the bedside's URL.
 func (s *Stage) StartCart(ctx context.Context, code string) (string, error) {
+	if err := s.LaunchCart(code); err != nil {
+		return "", err
+	}
+	if err := s.cart.Ready(ctx); err != nil {
+		return "", err
+	}
+	return s.BedsideURL(), nil
+}
+
+// LaunchCart starts the agent.
+func (s *Stage) LaunchCart(code string) (err error) {
 	args := []string{"--config", s.cartConfig()}
 	if code != "" {
 		args = append(args, "--claim", code)
 	}
-	var err error
-	if s.cart, err = s.start(ctx, "cart.log", "telecartd", args...); err != nil {
-		return "", err
-	}
-	return s.cart.ready["bedside"], nil
+	s.cart, err = s.launch("cart.log", "telecartd", args...)
+	return err
 }
+
+// BedsideURL is where the nurse's screen begins, once the agent is ready.
+func (s *Stage) BedsideURL() string { return s.cart.ready["bedside"] }
 
 // KillCart kills the agent as a power cut would, as far as a process can tell.
 func (s *Stage) KillCart() { s.cart.Kill(syscall.SIGKILL) }
@@ -214,9 +238,11 @@ func (s *Stage) command(ctx context.Context, stdin, name string, args ...string)
 	return nil
 }
 
-// Process is a running program that said it is ready.
+// Process is a running program.
 type Process struct {
 	cmd   *exec.Cmd
+	log   string
+	line  chan string // "ready KEY=VALUE ..."
 	ready map[string]string
 	done  chan struct{}
 }
@@ -224,8 +250,8 @@ type Process struct {
 // readyWait is how long a program may take to serve.
 const readyWait = 20 * time.Second
 
-// start runs a program until it prints "ready KEY=VALUE ...". Its log goes to a file in the stage's folder.
-func (s *Stage) start(ctx context.Context, log, name string, args ...string) (*Process, error) {
+// launch runs a program. Its log goes to a file in the stage's folder.
+func (s *Stage) launch(log, name string, args ...string) (*Process, error) {
 	f, err := os.OpenFile(filepath.Join(s.Dir, log), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("stage: %w", err)
@@ -234,21 +260,20 @@ func (s *Stage) start(ctx context.Context, log, name string, args ...string) (*P
 	cmd.Stderr = f
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // nothing is left behind
 	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
 	if err != nil {
-		return nil, fmt.Errorf("stage: %w", err)
+		return nil, errors.Join(fmt.Errorf("stage: %s: %w", name, err), f.Close())
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("stage: %s: %w", name, err)
-	}
-	p := &Process{cmd: cmd, done: make(chan struct{})}
-	line := make(chan string, 1)
+	p := &Process{cmd: cmd, log: f.Name(), line: make(chan string, 1), done: make(chan struct{})}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		in := bufio.NewScanner(out)
 		for in.Scan() {
 			if strings.HasPrefix(in.Text(), "ready ") {
 				select {
-				case line <- in.Text():
+				case p.line <- in.Text():
 				default:
 				}
 			}
@@ -261,27 +286,42 @@ func (s *Stage) start(ctx context.Context, log, name string, args ...string) (*P
 		f.Close()
 		close(p.done)
 	}()
+	return p, nil
+}
+
+// Ready waits until the program prints "ready KEY=VALUE ...". One that does not is killed.
+func (p *Process) Ready(ctx context.Context) error {
+	if p.ready != nil {
+		return nil
+	}
 	timeout := time.NewTimer(readyWait)
 	defer timeout.Stop()
+	name := filepath.Base(p.cmd.Path)
+	var err error
 	select {
-	case l := <-line:
+	case l := <-p.line:
 		p.ready = map[string]string{}
 		for _, f := range strings.Fields(l)[1:] {
 			if k, v, ok := strings.Cut(f, "="); ok {
 				p.ready[k] = v
 			}
 		}
-		return p, nil
+		return nil
 	case <-p.done:
-		tail, _ := os.ReadFile(filepath.Join(s.Dir, log))
-		return nil, fmt.Errorf("stage: %s ended at once: %s", name, bytes.TrimSpace(tail[max(0, len(tail)-2000):]))
+		return p.LastWords()
 	case <-timeout.C:
 		err = errors.New("it did not get ready in time")
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
 	p.Kill(syscall.SIGKILL)
-	return nil, fmt.Errorf("stage: %s: %w", name, err)
+	return fmt.Errorf("stage: %s: %w", name, err)
+}
+
+// LastWords is the error that a program ended by itself, with the end of its log.
+func (p *Process) LastWords() error {
+	tail, _ := os.ReadFile(p.log)
+	return fmt.Errorf("stage: %s ended: %s", filepath.Base(p.cmd.Path), bytes.TrimSpace(tail[max(0, len(tail)-2000):]))
 }
 
 // Kill sends a signal and waits for the end; a program that does not end on SIGTERM is killed.

@@ -57,6 +57,8 @@ type Agent struct {
 	timeTold atomic.Int64 // when the hub told the time, by our clock, in Unix nanoseconds
 	trusted  func() bool
 	disk     func(path string) (percent int)
+	spare    *reserve
+	toldOnce sync.Map // what the nurse was told of in this run
 	checker  outbox.Checker
 	log      *slog.Logger
 	run      ledger.ID
@@ -73,6 +75,8 @@ type Agent struct {
 	lastGasp atomic.Bool   // the battery is about to end
 	claimed  chan struct{} // a claim was traded for a new identity
 	hubSays  chan struct{} // patientOf changed
+	unlock   func()        // lets go of the state folder
+	ended    chan struct{} // an encounter is over: what is left of it in memory has to go
 
 	changes fan[struct{}]
 	steps   sync.Mutex // one step of the encounter at a time
@@ -99,8 +103,9 @@ func New(o Options) (*Agent, error) {
 		return nil, fmt.Errorf("agent: %w", err)
 	}
 	a := &Agent{set: o.Settings, version: o.Version, drivers: o.Drivers, clock: o.Clock, checker: o.Checker, log: o.Log, run: ledger.NewID(),
-		started: o.Clock.Now(), disk: diskUsed, enc: &capture.Encounter{}, waves: newWaves(),
-		claimed: make(chan struct{}, 1), hubSays: make(chan struct{}, 1)}
+		started: o.Clock.Now(), spare: newReserve(o.Settings.State), enc: &capture.Encounter{}, waves: newWaves(),
+		claimed: make(chan struct{}, 1), hubSays: make(chan struct{}, 1), ended: make(chan struct{}, 1)}
+	a.disk = a.spare.used
 	var err error
 	if a.codes, err = o.Settings.codes(); err != nil {
 		return nil, err
@@ -133,7 +138,21 @@ func New(o Options) (*Agent, error) {
 }
 
 // Start brings back what the last run left, and makes capture ready if this cart ever had keys.
-func (a *Agent) Start(ctx context.Context) error {
+func (a *Agent) Start(ctx context.Context) (err error) {
+	if a.unlock, err = lockState(a.set.State); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			a.unlock()
+		}
+	}()
+	if wiped, err := resumeWipe(a.set.State, a.id); err != nil {
+		return err
+	} else if wiped {
+		a.log.Warn(ErrWiped.Error())
+		a.keys, a.keysRaw = wire.KeyList{}, wire.SignedKeyList{}
+	}
 	if err := a.restore(); err != nil {
 		a.log.Error("agent: the open encounter was not restored", "err", err)
 	}
@@ -148,6 +167,7 @@ func (a *Agent) Start(ctx context.Context) error {
 func (a *Agent) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	defer a.unlock()
 	defer a.closeBooks()
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -157,7 +177,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			<-listening // what an instrument says first counts too
 			return a.sup.Run(ctx)
 		}, "hotplug": a.plugs.run, "samples": func(ctx context.Context) error { return a.listen(ctx, listening) }, "link": a.keepLink, "consult": a.consult.run, "chores": a.chores,
-		"patient": a.takePatients,
+		"patient": a.takePatients, "erasing": a.erase, "disk": a.watchDisk,
 	} {
 		wg.Go(func() {
 			if err := f(ctx); err != nil && ctx.Err() == nil {
@@ -233,7 +253,7 @@ func (a *Agent) closeBooks() {
 	a.mu.Unlock()
 	for _, b := range books {
 		b.forget(open)
-		if err := b.box.Close(); err != nil {
+		if err := errors.Join(b.box.SaveHead(), b.box.Close()); err != nil {
 			a.log.Error("agent: close outbox", "err", err)
 		}
 	}
@@ -243,10 +263,13 @@ func (a *Agent) closeBooks() {
 func (a *Agent) Ready() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.books) == 0 {
-		return errNoKeys
+	if len(a.books) > 0 {
+		return nil
 	}
-	return nil
+	if _, wiped, err := readOwner(a.set.State); wiped || err != nil {
+		return errors.Join(ErrWiped, err)
+	}
+	return errNoKeys
 }
 
 func (a *Agent) boxes() []*outbox.Outbox {
@@ -316,8 +339,14 @@ func (a *Agent) Claim(ctx context.Context, code string) error {
 	if err != nil {
 		return err
 	}
+	if err := settle(a.set.State, a.id, c.Tenant, c.Cart); err != nil {
+		return err
+	}
 	before, had := a.id.Identity()
 	if err := a.id.Enrol(ctx, c); err != nil {
+		return err
+	}
+	if err := claimedAnew(a.set.State); err != nil {
 		return err
 	}
 	if had == nil && before.KeysRoot != c.KeysRoot { // another root counts its versions anew
@@ -341,36 +370,7 @@ func (a *Agent) welcomed(w link.Welcome, keys wire.KeyList) error {
 		a.log.Warn("agent: the hub's time is no use", "err", err)
 	}
 	a.timeTold.Store(a.clock.Now().UnixNano())
-	a.mu.Lock()
-	first, newer := len(a.books) == 0, keys.Version > a.keys.Version
-	a.mu.Unlock()
-	if !newer && !first {
-		return nil
-	}
-	b, err := json.Marshal(w.Keys)
-	if err != nil {
-		return fmt.Errorf("agent: %w", err)
-	}
-	if err := kit.WriteFile(a.keysPath(), b, 0o600); err != nil {
-		return err
-	}
-	a.mu.Lock()
-	a.keys, a.keysRaw = keys, w.Keys
-	books := a.books
-	a.mu.Unlock()
-	if first {
-		if err := a.openBooks(context.Background()); err != nil {
-			return err
-		}
-		a.currentLink().Redial() // to say hello again, with the ledgers' heads
-		return nil
-	}
-	for _, b := range books {
-		if err := b.renew(b.box.Book(), a.run, keys); err != nil {
-			return err
-		}
-	}
-	return nil
+	return a.takeKeys(w.Keys, keys)
 }
 
 // tellTime says whether it is time to greet the hub anew, to be told the time: a link may stand for weeks, and what is
@@ -384,6 +384,7 @@ const batteryClock = "/dev/rtc0"
 
 // chores are what is due now and then: erase what may go, renew the certificate.
 func (a *Agent) chores(ctx context.Context) error {
+	var warned time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -400,6 +401,8 @@ func (a *Agent) chores(ctx context.Context) error {
 				a.log.Info("agent: delivered items erased", "segments", n)
 			}
 		}
+		a.courier()
+		warned = a.warnOfKeys(warned)
 		if a.tellTime() {
 			a.currentLink().Redial()
 		}

@@ -30,19 +30,11 @@ type book struct {
 var errNoKeys = errors.New("agent: this cart has no record key yet: enrol it, and let it reach its hub once")
 
 func (a *Agent) openBook(ctx context.Context, b ledger.Book, keys wire.KeyList, signer crypto.Signer) (*book, error) {
-	record, err := keys.Record(b.Practice)
+	sealer, err := a.newSealer(b, keys)
 	if err != nil {
 		return nil, err
 	}
-	sealer, err := seal.NewSealer(b, a.run, record)
-	if err != nil {
-		return nil, err
-	}
-	name := "care"
-	if b.Practice {
-		name = "practice"
-	}
-	box, err := outbox.Open(ctx, outbox.Options{Dir: filepath.Join(a.set.State, name), Book: b, Run: a.run, Signer: signer, Clock: a.clock,
+	box, err := outbox.Open(ctx, outbox.Options{Dir: filepath.Join(a.set.State, bookName(b)), Book: b, Run: a.run, Signer: signer, Clock: a.clock,
 		Trusted: a.trusted, Grace: time.Duration(a.set.Delivery.Grace), Check: a.checker, Log: a.log})
 	if err != nil {
 		return nil, err
@@ -51,20 +43,33 @@ func (a *Agent) openBook(ctx context.Context, b ledger.Book, keys wire.KeyList, 
 	return &book{box: box, sealer: sealer}, nil
 }
 
-// renew takes a newer record key over, for encounters that open from now on.
-func (b *book) renew(book ledger.Book, run ledger.ID, keys wire.KeyList) error {
-	record, err := keys.Record(book.Practice)
-	if err != nil {
-		return err
+// bookName is a book's folder in STATE.
+func bookName(b ledger.Book) string {
+	if b.Practice {
+		return "practice"
 	}
-	s, err := seal.NewSealer(book, run, record)
+	return "care"
+}
+
+// newSealer seals to the newest record key of a list.
+func (a *Agent) newSealer(b ledger.Book, keys wire.KeyList) (*seal.Sealer, error) {
+	record, err := keys.Record(b.Practice)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	return seal.NewSealer(b, a.run, record)
+}
+
+// renew takes a sealer to a newer record key over. What is being put is put; the open encounter's data key is then
+// overwritten, and the next item draws one that is wrapped to the newer key.
+func (b *book) renew(s *seal.Sealer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sealer = s
-	return nil
+	if b.key != nil {
+		b.key.Destroy()
+		b.key = nil
+	}
 }
 
 // put seals and saves one item under the encounter's key.

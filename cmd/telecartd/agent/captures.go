@@ -131,6 +131,7 @@ func (a *Agent) clip(ctx context.Context, instrument string, seconds int, site, 
 	if b.Blob, err = capture.AVI(jpegs, first.Width, first.Height, fps); err != nil {
 		return Saved{}, err
 	}
+	defer clear(b.Blob) // ours alone; the frames are the camera's, and others may be looking at them
 	b.At, b.Site, b.Side, b.Instrument = first.At, site, side, a.identity(instrument)
 	b.Media = &capture.MediaInfo{Type: "video/x-msvideo", Width: first.Width, Height: first.Height, DurationMS: last, FrameMS: at}
 	return a.save(ctx, b)
@@ -158,9 +159,11 @@ func (a *Agent) sound(ctx context.Context, instrument string, seconds int, site,
 	if err != nil {
 		return Saved{}, fmt.Errorf("%w: %s: %w", errInstrument, instrument, err)
 	}
+	defer clear(r.Values)
 	if b.Blob, err = sound.Encode(r); err != nil {
 		return Saved{}, err
 	}
+	defer clear(b.Blob)
 	b.At, b.Site, b.Side, b.Instrument = r.Start, site, side, a.identity(instrument)
 	b.Media = &capture.MediaInfo{Type: sound.Type, DurationMS: r.Duration().Milliseconds(), RateHz: r.RateHz}
 	for _, g := range r.Gaps {
@@ -266,6 +269,8 @@ func (a *Agent) waveform(ctx context.Context, instrument string, seconds int, si
 			for _, v := range s.Values {
 				b.Blob = binary.LittleEndian.AppendUint32(b.Blob, uint32(v))
 			}
+			defer clear(s.Values)
+			defer clear(b.Blob)
 			b.At, b.Site, b.Side, b.Instrument = s.At, site, side, &s.Instrument
 			b.Waveform = &capture.WaveformInfo{Quantity: s.Quantity, Unit: s.Unit, RateHz: s.RateHz, Count: len(s.Values)}
 			return a.save(ctx, b)

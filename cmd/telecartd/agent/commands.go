@@ -19,6 +19,7 @@ import (
 	"telecart/provisioning/claim"
 	"telecart/provisioning/identity"
 	"telecart/uplink/link"
+	"telecart/uplink/seal/erase"
 	"telecart/uplink/wire"
 )
 
@@ -79,7 +80,9 @@ const maxNote = 4000
 // Command carries out one of the nurse's commands. What it returns for capturing commands is saved.
 func (a *Agent) Command(ctx context.Context, verb string, raw json.RawMessage) (any, error) {
 	var in args
-	if err := json.Unmarshal(raw, &in); err != nil {
+	var err error
+	erase.Do(func() { err = json.Unmarshal(raw, &in) }) // what she wrote goes from memory with the encounter
+	if err != nil {
 		return nil, fmt.Errorf("%w: %v", errArgument, err)
 	}
 	if len(in.Site) > 40 || len(in.Side) > 10 {

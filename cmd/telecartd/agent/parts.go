@@ -47,6 +47,9 @@ func (w *waves) add(s device.Samples) {
 func (w *waves) wipe() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	for _, s := range w.last {
+		clear(s.Values)
+	}
 	clear(w.last)
 }
 
@@ -127,6 +130,7 @@ func (r *review) keep(h ledger.Hash, b Blob) {
 	}
 	for r.bytes+len(b.Bytes) > reviewMost {
 		r.bytes -= len(r.blobs[r.order[0]].Bytes)
+		clear(r.blobs[r.order[0]].Bytes)
 		delete(r.blobs, r.order[0])
 		r.order = r.order[1:]
 	}

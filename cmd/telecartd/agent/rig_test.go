@@ -37,9 +37,13 @@ type rig struct {
 	keys    wire.SignedKeyList
 	records *seal.Records
 	log     *syncBuffer
+	issue   func() string      // another claim for the same cart
+	root    ed25519.PrivateKey // of the key list
+	private []seal.RecordKey
 
-	twins []device.Settings // beside camera and oximeter
-	extra []device.Driver   // beside the table; each makes an instrument of its own name
+	twins   []device.Settings // beside camera and oximeter
+	checker outbox.Checker    // nil: in this process
+	extra   []device.Driver   // beside the table; each makes an instrument of its own name
 
 	a      *Agent
 	cancel context.CancelFunc
@@ -71,8 +75,8 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, dir: t.TempDir(), log: &syncBuffer{}}
-	if r.records, err = seal.NewRecords([]seal.RecordKey{care, practice}); err != nil {
+	r := &rig{t: t, dir: t.TempDir(), log: &syncBuffer{}, root: private, private: []seal.RecordKey{care, practice}}
+	if r.records, err = seal.NewRecords(r.private); err != nil {
 		t.Fatal(err)
 	}
 	if r.keys, err = wire.SignKeyList(wire.KeyList{Version: 1, Hub: "hub.example", Records: []wire.RecordKey{carePub, practicePub},
@@ -91,12 +95,15 @@ func newRig(t *testing.T) *rig {
 	srv := &http.Server{Handler: identity.NewDesk(authority, claims, identity.NewMemory()).Enrol(), ErrorLog: log.New(io.Discard, "", 0)}
 	served := make(chan struct{})
 	go func() { defer close(served); srv.Serve(l) }()
-	c, err := claims.Issue(t.Context(), claim.Claim{HubAddress: l.Addr().String(), HubName: "hub.example", RootHash: authority.RootHash(),
-		KeysRoot: [32]byte(root), Tenant: "north", Cart: "cart-1"}, claim.Life)
-	if err != nil {
-		t.Fatal(err)
+	r.issue = func() string {
+		c, err := claims.Issue(t.Context(), claim.Claim{HubAddress: l.Addr().String(), HubName: "hub.example", RootHash: authority.RootHash(),
+			KeysRoot: [32]byte(root), Tenant: "north", Cart: "cart-1"}, claim.Life)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Code()
 	}
-	r.claim = c.Code()
+	r.claim = r.issue()
 	t.Cleanup(func() { r.stop(); srv.Close(); <-served })
 	return r
 }
@@ -122,6 +129,9 @@ func (r *rig) make() *Agent {
 		Checker: func(_ context.Context, path string) (outbox.Index, error) { return outbox.Check(path) }, Log: slog.New(slog.NewJSONHandler(r.log, nil))})
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	if r.checker != nil {
+		a.checker = r.checker
 	}
 	r.a = a
 	return a

@@ -13,13 +13,12 @@ import (
 	"slices"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"telecart/capture"
 	"telecart/capture/ledger"
 	"telecart/device"
 	"telecart/device/kit"
 	"telecart/uplink/link"
+	"telecart/uplink/seal/erase"
 	"telecart/uplink/wire"
 )
 
@@ -55,7 +54,9 @@ func (a *Agent) store(ctx context.Context, b *capture.Body) (Saved, error) {
 		b.By = "nurse"
 	}
 	b.ID = ledger.NewID()
-	plain, err := b.Marshal()
+	var plain []byte
+	var err error
+	erase.Do(func() { plain, err = b.Marshal() })
 	if err != nil {
 		return Saved{}, err
 	}
@@ -75,6 +76,7 @@ func (a *Agent) store(ctx context.Context, b *capture.Body) (Saved, error) {
 	case capture.Binding, capture.Correction, capture.Event, capture.Reading:
 		urgency = wire.Urgent // small, and what everything else hangs on
 	}
+	a.makeRoom(b.Kind)
 	s, err := book.put(ctx, b.Encounter, uint8(b.Kind), urgency, plain)
 	if err != nil {
 		return Saved{}, err
@@ -160,6 +162,10 @@ func (a *Agent) step(ctx context.Context, f func(e *capture.Encounter) ([]captur
 			b = books[1]
 		}
 		b.forget(was.ID)
+		select {
+		case a.ended <- struct{}{}:
+		default:
+		}
 	}
 	if is.Patient != nil && (was.Patient == nil || !capture.Same(*is.Patient, *was.Patient)) {
 		a.alertNames(*is.Patient)
@@ -318,11 +324,3 @@ func (a *Agent) identity(instrument string) *device.Identity {
 
 // diskPercent is how much of the state folder's disk is used.
 func (a *Agent) diskPercent() int { return a.disk(a.set.State) }
-
-func diskUsed(path string) int {
-	var st unix.Statfs_t
-	if unix.Statfs(path, &st) != nil || st.Blocks == 0 {
-		return 0
-	}
-	return int(100 - 100*st.Bavail/st.Blocks)
-}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -16,8 +17,10 @@ import (
 
 // Settings is the agent's one file. telecartd.toml beside main documents every key; a test holds the two together.
 type Settings struct {
-	State   string `toml:"state"`
-	Site    string `toml:"site"`
+	State   string   `toml:"state"`
+	Site    string   `toml:"site"`
+	Swap    string   `toml:"swap"` // RefuseSwap or WarnSwap
+	Wipe    []string `toml:"wipe"`
 	Bedside struct {
 		Listen string `toml:"listen"`
 	} `toml:"bedside"`
@@ -46,6 +49,12 @@ type Settings struct {
 	Instrument []device.Settings `toml:"instrument"`
 }
 
+// What happens when patients' data could be swapped out readable.
+const (
+	RefuseSwap = "refuse"
+	WarnSwap   = "warn"
+)
+
 // Duration is written "72h".
 type Duration time.Duration
 
@@ -61,6 +70,8 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(time.Duration(d)
 func Defaults() Settings {
 	var s Settings
 	s.State = "/var/lib/telecart"
+	s.Swap = RefuseSwap
+	s.Wipe = []string{}
 	s.Bedside.Listen = "127.0.0.1:7070"
 	s.Metrics.Listen = "127.0.0.1:9101"
 	s.Log.Level = "info"
@@ -103,6 +114,12 @@ func (s Settings) codes() (code.Site, error) {
 	return c, nil
 }
 
+// inside says whether path is dir or lies in it, as far as their names tell.
+func inside(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err != nil || rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
 func (s Settings) check() error {
 	host, _, err := net.SplitHostPort(s.Bedside.Listen)
 	if err != nil {
@@ -113,6 +130,14 @@ func (s Settings) check() error {
 	}
 	if s.State == "" {
 		return fmt.Errorf("settings: state names no folder")
+	}
+	for _, p := range s.Wipe {
+		if !filepath.IsAbs(p) || filepath.Dir(filepath.Clean(p)) == "/" || inside(p, s.State) || inside(s.State, p) {
+			return fmt.Errorf("settings: wipe: %q: name files or folders of the site's secrets, by absolute paths, and nothing in or around %s", p, s.State)
+		}
+	}
+	if s.Swap != RefuseSwap && s.Swap != WarnSwap {
+		return fmt.Errorf("settings: swap is %q; it can be %q or %q", s.Swap, RefuseSwap, WarnSwap)
 	}
 	if s.Live.Bitrate < 50_000 || s.Live.FrameRate < 1 || s.Live.FrameRate > 60 {
 		return fmt.Errorf("settings: live: bitrate %d (from 50000 bit/s), frame_rate %g (1 to 60)", s.Live.Bitrate, s.Live.FrameRate)

@@ -11,6 +11,7 @@ import (
 	"telecart/device"
 	"telecart/device/supervisor"
 	"telecart/uplink/link"
+	"telecart/uplink/seal/erase"
 	"telecart/uplink/steer"
 )
 
@@ -31,6 +32,7 @@ type State struct {
 	LastSent   *time.Time           `json:"last_sent,omitempty"`
 	Refused    int                  `json:"refused"`
 	Damaged    int                  `json:"damaged"`
+	Damage     *link.Damage         `json:"damage,omitempty"`
 	Disk       int                  `json:"disk_percent"`
 	Battery    *int                 `json:"battery_min,omitempty"`
 	Charge     *int                 `json:"battery_percent,omitempty"`
@@ -110,8 +112,11 @@ func newItem(h ledger.Hash, b capture.Body) Item {
 	return it
 }
 
-// State gives the present state as the page takes it.
-func (a *Agent) State() (json.RawMessage, error) { return json.Marshal(a.state()) }
+// State gives the present state as the page takes it. The caller owns it, and overwrites it after use.
+func (a *Agent) State() (out json.RawMessage, err error) {
+	erase.Do(func() { out, err = json.Marshal(a.state()) })
+	return out, err
+}
 
 func (a *Agent) state() State {
 	s := State{Now: a.clock.Now().UTC(), Version: a.version, Disk: a.diskPercent(), Held: 0, HeldByKind: map[capture.Kind]int{},
@@ -120,6 +125,9 @@ func (a *Agent) state() State {
 	s.Battery, s.Charge = battery(all)
 	for _, i := range a.instruments(all) {
 		s.Instrument = append(s.Instrument, ui.ShowInstrument(i))
+	}
+	if s.Damage = a.damage(); s.Damage != nil {
+		s.Damaged = len(s.Damage.Items) + s.Damage.More
 	}
 	s.Consult, s.Leases = a.consult.view()
 	me, err := a.id.Identity()
@@ -140,7 +148,6 @@ func (a *Agent) state() State {
 		s.Held += st.Held
 		s.Sent += st.Receipted
 		s.Refused += st.Refused
-		s.Damaged += st.Damaged
 		for k, n := range st.HeldByKind {
 			s.HeldByKind[k] += n
 		}
@@ -203,6 +210,7 @@ func (a *Agent) presence() link.Presence {
 		p.Held += st.Held
 		p.Sent += st.Receipted
 	}
+	p.Damage = a.damage()
 	p.Consult, p.Leases = a.consult.presence()
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -28,6 +28,7 @@ import (
 	"telecart/capture/ledger"
 	"telecart/device"
 	"telecart/device/kit"
+	"telecart/uplink/seal/erase"
 	"telecart/uplink/wire"
 )
 
@@ -192,7 +193,7 @@ func (s *Server) socket(w http.ResponseWriter, r *http.Request) {
 				s.opt.Log.Error("bedside: state", "err", err)
 				return
 			}
-			if send(ctx, ws, map[string]any{"state": state}) != nil {
+			if sendState(ctx, ws, state) != nil {
 				return
 			}
 			due, gap = false, s.opt.Clock.After(stateEvery)
@@ -242,7 +243,7 @@ func (s *Server) commands(ctx context.Context, ws *websocket.Conn, replies chan<
 			return
 		}
 		wg.Go(func() {
-			defer func() { <-slots }()
+			defer func() { clear(b); <-slots }()
 			a := reply{Reply: c.ID, OK: true}
 			var err error
 			// Not ctx: what the nurse asked for is finished even if the page goes away.
@@ -257,11 +258,35 @@ func (s *Server) commands(ctx context.Context, ws *websocket.Conn, replies chan<
 	}
 }
 
+// writeBuffer is net/http's for a connection. It keeps what went through it until something else does.
+const writeBuffer = 4 << 10
+
+// sendState fills that buffer, with spaces if need be: once the encounter is closed nothing of it is left there.
+func sendState(ctx context.Context, ws *websocket.Conn, state json.RawMessage) error {
+	defer clear(state)
+	const head, tail = `{"state":`, `}`
+	b := make([]byte, 0, max(writeBuffer, len(head)+len(state)+len(tail)))
+	b = append(append(append(b, head...), state...), tail...)
+	for len(b) < writeBuffer {
+		b = append(b, ' ')
+	}
+	return sendText(ctx, ws, b)
+}
+
+// send gives the page anything else.
 func send(ctx context.Context, ws *websocket.Conn, v any) error {
-	b, err := json.Marshal(v)
+	var b []byte
+	var err error
+	erase.Do(func() { b, err = json.Marshal(v) })
 	if err != nil {
 		return fmt.Errorf("bedside: %w", err)
 	}
+	return sendText(ctx, ws, b)
+}
+
+// sendText overwrites what it sent: most of it names a patient.
+func sendText(ctx context.Context, ws *websocket.Conn, b []byte) error {
+	defer clear(b)
 	ctx, cancel := context.WithTimeout(ctx, writeWait)
 	defer cancel()
 	return ws.Write(ctx, websocket.MessageText, b)
@@ -362,6 +387,10 @@ func (s *Server) reviewed(w http.ResponseWriter, r *http.Request) {
 		wire.NewProblem(http.StatusNotFound, "not-in-memory", "This item is sealed: the hub can show it", "").Write(w)
 		return
 	}
+	defer clear(data)
 	w.Header().Set("Content-Type", media)
-	w.Write(data)
+	w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+	if http.NewResponseController(w).Flush() == nil { // or the connection's buffer keeps a copy of the beginning as long as it lives
+		w.Write(data)
+	}
 }

@@ -31,14 +31,15 @@ const sources: Source[] = [
   { files: "uplink/hub/ingest/*.go", prefix: "problem.", find: refusal, least: 10 },
   { files: "provisioning/identity/problem.go", prefix: "problem.", find: [new RegExp(`\\{"${code}", http\\.Status`, "g"), new RegExp(`Code: "${code}"`, "g")], least: 10 },
   { files: "uplink/steer/lease.go", prefix: "problem.", find: named, least: 7 },
-  { files: "uplink/link/client.go", prefix: "link.reason.", find: [new RegExp(`return "${code}"\\n`, "g"), new RegExp(`Reason: "${code}"`, "g")], least: 4 },
+  { files: "uplink/link/client.go", prefix: "link.reason.", find: [new RegExp(`return "${code}"\\n`, "g"), new RegExp(`Reason: "${code}"`, "g"), new RegExp(`^const noAnswer = "${code}"`, "gm")], least: 4 },
+  { files: "cmd/telecartd/agent/keylist.go", prefix: "link.reason.", find: refusal, least: 1 },
   { files: "device/*.go", prefix: "reason.", find: [new RegExp(`\\bReason += "${code}"`, "g")], least: 17 },
   { files: "device/*.go", prefix: "method.", find: [new RegExp(`\\bMethod += "${code}"`, "g")], least: 1 },
   { files: "device/device.go", prefix: "grade.", find: [new RegExp(`\\bGrade = "${code}"`, "g")], least: 2 },
   { files: "device/device.go", prefix: "health.", find: [new RegExp(`State += "${code}"`, "g")], least: 4 },
   { files: "cmd/telecartd/agent/*.go", prefix: "notice.", find: [new RegExp(`\\.notice\\("${code}"`, "g"), new RegExp(`^const \\w+Alert = "${code}"`, "gm")], least: 2 },
   { files: "uplink/hub/clinic/*.go", prefix: "notice.", find: [new RegExp(`\\.tell(?:Cart|All)?\\([^"\\n]*, "${code}"`, "g")], least: 4 },
-  { files: "uplink/hub/clinic/*.go", prefix: "fleet.", find: [new RegExp(`\\.problem\\(\\w+, "${code}"`, "g")], least: 2 },
+  { files: "uplink/hub/clinic/*.go", prefix: "fleet.", find: [new RegExp(`, "${code}"\\},`, "g"), new RegExp(`\\.problem\\(\\w+, "${code}"`, "g")], least: 2 },
   { files: "capture/item.go", prefix: "correct.", find: [new RegExp(`^\\t(?:Wrong\\w+|EnteredInError) += "${code}"`, "gm")], least: 3 },
   { files: "capture/encounter.go", prefix: "event.", find: [new RegExp(`(?:event\\(|What: )"${code}"`, "g")], least: 2 },
   { files: "capture/encounter.go", prefix: "strip.by.", find: [new RegExp(`Source += "${code}"`, "g")], least: 3 },
@@ -52,7 +53,7 @@ const sources: Source[] = [
 ];
 
 // Only the cart's uploader reads these: an item stays held, and the strip says how many.
-const unseen = ["malformed", "stream-cut", "not-here", "cancelled", "chunk-damaged", "unknown-record-key", "foreign-cart", "wrong-book", "wrong-hash"];
+const unseen = ["malformed", "stream-cut", "not-here", "cancelled", "chunk-damaged", "unknown-record-key", "foreign-cart", "foreign-receipt", "wrong-book", "wrong-hash"];
 
 function text(files: string): string {
   const [dir, ext] = files.split("*");
@@ -65,7 +66,7 @@ function text(files: string): string {
 
 function codes(s: Source): string[] {
   const t = text(s.files);
-  return [...new Set(s.find.flatMap((re) => [...t.matchAll(re)].map((m) => m[1]!)))].filter((c) => !(s.files.includes("ingest") && unseen.includes(c)));
+  return [...new Set(s.find.flatMap((re) => [...t.matchAll(re)].map((m) => m[1]!)))].filter((c) => !(s.prefix === "problem." && (s.files.includes("ingest") || s.files.includes("serve") && c === "malformed") && unseen.includes(c)));
 }
 
 describe("codes", () => {

@@ -14,6 +14,7 @@ package clinic
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -280,12 +281,12 @@ func (s *Service) Observe(ctx context.Context, a Arrival) {
 	}
 	if c.split != nil {
 		with := map[string]string{"cart": a.Book.Cart, "encounter": c.split.SplitFrom.String(), "part": c.split.ID.String()}
-		s.tellCart(ctx, st, "encounter-split", with)
-		s.tellAll(a.Book.Tenant, "encounter-split", with)
+		s.tellCart(ctx, st, "encounter-split", c.split.ID.String(), with)
+		s.tellAll(a.Book.Tenant, "encounter-split", c.split.ID.String(), with)
 	}
 	if c.patient != nil {
 		for _, p := range capture.NameAlert(*c.patient, s.proj.seenSince(a.Book.Tenant, Practice(a.Book.Practice), nil, s.dayAgo())) {
-			s.tellCart(ctx, st, "name-alert", map[string]string{"encounter": c.where.id.String(), "name": p.Name, "birth_date": p.BirthDate, "id": p.ID})
+			s.tellCart(ctx, st, "name-alert", a.Item.String()+p.Key(), map[string]string{"encounter": c.where.id.String(), "name": p.Name, "birth_date": p.BirthDate, "id": p.ID})
 		}
 		for _, other := range s.carts { // their list of today's patients grew
 			if other.Tenant == st.Tenant && other.Site == st.Site && other.conn != nil {
@@ -310,22 +311,28 @@ func (s *Service) tellViewers(ctx context.Context, a Arrival, c change) {
 		s.o.Log.Error("clinic: viewers of a corrected item", "cart", a.Book.Cart, "err", err)
 	}
 	for _, v := range viewers {
-		s.tell(ctx, Recipient{Tenant: a.Book.Tenant, Account: v}, "corrected", map[string]string{
+		s.tell(ctx, Recipient{Tenant: a.Book.Tenant, Account: v}, "corrected", a.Item.String(), map[string]string{
 			"cart": a.Book.Cart, "encounter": c.of.String(), "item": c.corrected.Item.String(), "reason": c.corrected.Corrected.Reason})
 	}
 }
 
-func (s *Service) tell(ctx context.Context, to Recipient, code string, with map[string]string) Note {
-	n := Note{To: to, At: s.o.Clock.Now(), Notice: link.Notice{ID: ledger.NewID().String(), Code: code, With: with}}
+// tell keeps a notice. about is what caused it: the same notice for the same cause is one, however often it is told of, so
+// that what happened just before a restart can be told again after it.
+func (s *Service) tell(ctx context.Context, to Recipient, code, about string, with map[string]string) {
+	n := Note{To: to, At: s.o.Clock.Now(), Notice: link.Notice{ID: noticeID(code, about), Code: code, With: with}}
 	if err := s.o.Cabinet.Notify(ctx, n); err != nil {
 		s.o.Log.Error("clinic: notice not kept", "code", code, "err", err)
 	}
-	return n
+}
+
+func noticeID(code, about string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "telecart notice v1\x00%q %q", code, about))
+	return ledger.ID(sum[:16]).String()
 }
 
 // tellCart sends a notice for the nurse, now or when the cart is back.
-func (s *Service) tellCart(ctx context.Context, st *station, code string, with map[string]string) {
-	s.tell(ctx, Recipient{Tenant: st.Tenant, Cart: st.Name}, code, with)
+func (s *Service) tellCart(ctx context.Context, st *station, code, about string, with map[string]string) {
+	s.tell(ctx, Recipient{Tenant: st.Tenant, Cart: st.Name}, code, about, with)
 	if st.conn != nil {
 		s.deliver(ctx, st)
 	}
@@ -360,23 +367,46 @@ func (s *Service) delivered(ctx context.Context, conn *connection, n Note) {
 	delete(conn.noted, n.ID)
 }
 
-func (s *Service) tellAll(tenant, code string, with map[string]string) {
-	n := &sharedNote{Note{At: s.o.Clock.Now(), Notice: link.Notice{ID: ledger.NewID().String(), Code: code, With: with}}, map[string]bool{}}
+func (s *Service) tellAll(tenant, code, about string, with map[string]string) {
+	n := &sharedNote{Note{At: s.o.Clock.Now(), Notice: link.Notice{ID: noticeID(code, about), Code: code, With: with}}, map[string]bool{}}
+	if slices.ContainsFunc(s.notes[tenant], func(o *sharedNote) bool { return o.ID == n.ID }) {
+		return
+	}
 	s.notes[tenant] = append(s.notes[tenant], n)
 	if extra := len(s.notes[tenant]) - maxShared; extra > 0 {
 		s.notes[tenant] = slices.Delete(s.notes[tenant], 0, extra)
 	}
 }
 
-// Fork reports that a cart's ledger has two continuations: a restored card, or a clone.
-func (s *Service) Fork(ctx context.Context, c Cart) {
+// Fork reports that a cart's ledger has two continuations: a restored card, or a clone. about names the place.
+func (s *Service) Fork(ctx context.Context, c Cart, about string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st := s.station(c)
 	if s.problem(st, "ledger-fork") {
-		s.tellAll(c.Tenant, "ledger-fork", map[string]string{"cart": c.Name})
-		s.tellCart(ctx, st, "ledger-fork", nil)
+		s.tellAll(c.Tenant, "ledger-fork", c.Name+about, map[string]string{"cart": c.Name})
+		s.tellCart(ctx, st, "ledger-fork", c.Name+about, map[string]string{"cart": c.Name})
 	}
+	s.settle(st)
+}
+
+// Lost reports that items of a cart were here once and are not any more: receipts that it kept prove it.
+func (s *Service) Lost(c Cart, about string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.station(c)
+	if s.problem(st, "items-lost") {
+		s.tellAll(c.Tenant, "items-lost", c.Name+about, map[string]string{"cart": c.Name})
+	}
+	s.settle(st)
+}
+
+// Settled says that IT has seen what is wrong with a cart's ledger.
+func (s *Service) Settled(c Cart) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.station(c)
+	st.problems = slices.DeleteFunc(st.problems, func(p string) bool { return p == "ledger-fork" || p == "items-lost" })
 	s.settle(st)
 }
 

@@ -336,7 +336,7 @@ func (s *Service) Carts(tenant string) []CartView {
 			continue
 		}
 		v := CartView{Cart: st.Cart, State: st.state, Since: st.since, Version: st.version, Presence: st.presence,
-			Watchers: s.watchers(st), Cameras: cameras(st.presence), Problems: slices.Clone(st.problems)}
+			Watchers: s.watchers(st), Cameras: cameras(st.presence), Problems: append(slices.Clone(st.problems), troubles(st.presence)...)}
 		if c := st.consult; c != nil && (!c.Over() || s.o.Clock.Now().Sub(c.Since) < endedShows) {
 			shown := *c
 			v.Consult = &shown

@@ -68,6 +68,9 @@ func (m *memory) Viewers(_ context.Context, _ string, i ledger.Hash) ([]string, 
 func (m *memory) Notify(_ context.Context, n Note) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if slices.ContainsFunc(m.notes, func(o Note) bool { return o.To == n.To && o.ID == n.ID }) {
+		return nil
+	}
 	m.notes = append(m.notes, n)
 	return nil
 }

@@ -3,6 +3,8 @@ package clinic
 import (
 	"sync"
 	"time"
+
+	"telecart/uplink/link"
 )
 
 // reconnect is how long an account without a console may go on watching: a page that lost its connection comes back.
@@ -69,6 +71,30 @@ func (s *Service) unwatch(key tenantID[string]) {
 			s.kick(s.o.Tokens.Void(st.consult.ID, Watch, key.id))
 		}
 	}
+}
+
+// From these percentages on a cart's disk is a problem, and takes no clips any more (cmd/telecartd/agent).
+const (
+	diskFilling    = 80
+	diskNearlyFull = 90
+)
+
+// troubles are the codes for IT of what a cart says of its own disk.
+func troubles(p link.Presence) (codes []string) {
+	for _, t := range []struct {
+		is      bool
+		trouble string
+	}{
+		{p.Damage != nil && len(p.Damage.Items)+p.Damage.More > 0, "items-damaged"},
+		{p.Damage != nil && p.Damage.Segments > 0, "segments-quarantined"},
+		{p.DiskPercent >= diskFilling && p.DiskPercent < diskNearlyFull, "disk-filling"},
+		{p.DiskPercent >= diskNearlyFull, "disk-nearly-full"},
+	} {
+		if t.is {
+			codes = append(codes, t.trouble)
+		}
+	}
+	return codes
 }
 
 // watchers are the members who see or hear now.

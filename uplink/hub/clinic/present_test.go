@@ -140,8 +140,8 @@ func TestNoticesOutliveTheirLink(t *testing.T) {
 	conn := &connection{out: newSender(h.o.Clock), cancel: func(error) {}, noted: map[string]bool{}}
 	st := h.connect(ctx, conn, Cart{Tenant: "north", Name: "cart-1"}, link.Hello{})
 	h.mu.Lock()
-	h.tellCart(ctx, st, "encounter-split", nil)
-	h.tellCart(ctx, st, "name-alert", nil)
+	h.tellCart(ctx, st, "encounter-split", "a", nil)
+	h.tellCart(ctx, st, "name-alert", "b", nil)
 	h.mu.Unlock()
 	if n := len(conn.out.queue); n != 2 {
 		t.Fatalf("%d messages for two notices", n)

@@ -258,6 +258,12 @@ func clip(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)
 func (s *Service) meet(ctx context.Context, st *station, p link.Presence) {
 	p.Instruments = p.Instruments[:min(len(p.Instruments), maxInstruments)]
 	p.Leases = p.Leases[:min(len(p.Leases), maxInstruments)]
+	if d := p.Damage; d != nil && len(d.Items) > link.MaxDamaged {
+		d.Items, d.More = d.Items[:link.MaxDamaged], d.More+len(d.Items)-link.MaxDamaged
+	}
+	for i := range damagedItems(p) {
+		p.Damage.Items[i].Kind = clip(p.Damage.Items[i].Kind, maxShort)
+	}
 	st.presence, st.said = p, s.o.Clock.Now()
 	first := !st.conn.met
 	st.conn.met = true
@@ -277,6 +283,13 @@ func (s *Service) meet(ctx context.Context, st *station, p link.Presence) {
 		c.Heard = s.o.Clock.Now()
 		s.save(ctx, *c)
 	}
+}
+
+func damagedItems(p link.Presence) []link.DamagedItem {
+	if p.Damage == nil {
+		return nil
+	}
+	return p.Damage.Items
 }
 
 func (s *Service) call(ctx context.Context, st *station, m link.Call) {

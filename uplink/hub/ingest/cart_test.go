@@ -44,6 +44,7 @@ type hub struct {
 	mu     sync.Mutex
 	events []ItemEvent
 	forks  []Fork
+	lost   int
 	peers  map[string]Peer
 }
 
@@ -53,6 +54,8 @@ func (h *hub) ItemStored(e ItemEvent) {
 	h.events = append(h.events, e)
 }
 func (h *hub) Forked(f Fork) { h.mu.Lock(); defer h.mu.Unlock(); h.forks = append(h.forks, f) }
+
+func (h *hub) Lost(_ ledger.Book, items int) { h.mu.Lock(); defer h.mu.Unlock(); h.lost += items }
 
 func newHub(t testing.TB) *hub {
 	t.Helper()

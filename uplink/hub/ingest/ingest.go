@@ -44,6 +44,11 @@ type Observer interface {
 	Forked(Fork)
 }
 
+// LossObserver is an Observer that is also told of items that the hub had in an earlier life of its store, as receipts show.
+type LossObserver interface {
+	Lost(b ledger.Book, items int)
+}
+
 // ItemEvent is an item that was received: its body is without blob.
 type ItemEvent struct {
 	store.Item
@@ -94,6 +99,7 @@ func or[T comparable](v, def T) T {
 type Options struct {
 	Hub      string // as in the key list
 	Key      ReceiptKey
+	Earlier  []wire.ReceiptKey // that this hub signed with before, and still believes; Key is always believed
 	Opener   Opener
 	Observer Observer
 	Peer     func(*http.Request) (Peer, error)
@@ -124,12 +130,13 @@ func New(s *store.Store, o Options) (*Ingest, error) {
 	return &Ingest{store: s, opt: o, gate: newGate(o.Limits.Requests)}, nil
 }
 
-// Handler serves GET and PUT /v1/items/{hash} and POST /v1/ledger, below the carts' name.
+// Handler serves GET and PUT /v1/items/{hash}, POST /v1/ledger and POST /v1/receipts, below the carts' name.
 func (in *Ingest) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/items/{hash}", in.asCart(in.get))
 	mux.HandleFunc("PUT /v1/items/{hash}", in.asCart(in.put))
 	mux.HandleFunc("POST /v1/ledger", in.asCart(in.postLedger))
+	mux.HandleFunc("POST /v1/receipts", in.asCart(in.postReceipts))
 	return mux
 }
 

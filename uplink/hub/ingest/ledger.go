@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,7 +15,8 @@ import (
 	"telecart/uplink/hub/store"
 )
 
-// postLedger takes entries that are no items: 200 and {"entries": n} once they are durable.
+// postLedger takes entries that are no items: 200 and {"entries": n, "sequence": n} once they are durable. A
+// backup holds them when its watermark is at that sequence.
 func (in *Ingest) postLedger(w http.ResponseWriter, r *http.Request, peer Peer) error {
 	b, err := book(r, peer)
 	if err != nil {
@@ -28,7 +30,7 @@ func (in *Ingest) postLedger(w http.ResponseWriter, r *http.Request, peer Peer) 
 	if p != nil {
 		return p
 	}
-	forks, err := in.store.AddEntries(r.Context(), b, entries)
+	forks, sequence, err := in.store.AddEntries(r.Context(), b, entries)
 	if err != nil {
 		return err
 	}
@@ -36,7 +38,7 @@ func (in *Ingest) postLedger(w http.ResponseWriter, r *http.Request, peer Peer) 
 		in.forked(b, e.Incarnation, e.Number)
 	}
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(map[string]int{"entries": len(entries)})
+	json.NewEncoder(w).Encode(map[string]uint64{"entries": uint64(len(entries)), "sequence": sequence})
 	return nil
 }
 
@@ -51,7 +53,11 @@ func (in *Ingest) Head(ctx context.Context, peer Peer, h ledger.Head) error {
 	if err := h.Verify(peer.Key); err != nil {
 		return fmt.Errorf("%w: %w", ErrHead, err)
 	}
-	disputed, err := in.store.AddHead(ctx, h)
+	key, err := x509.MarshalPKIXPublicKey(peer.Key)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrHead, err)
+	}
+	disputed, err := in.store.AddHead(ctx, h, key)
 	if err == nil && disputed {
 		in.forked(h.Book, h.Incarnation, h.Number)
 	}

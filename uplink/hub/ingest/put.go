@@ -41,9 +41,13 @@ func (in *Ingest) get(w http.ResponseWriter, r *http.Request, peer Peer) error {
 			return err
 		}
 	}
-	if done, err := in.store.Receipt(r.Context(), peer.Tenant, item, entry); err == nil && in.is(done, peer) {
-		return writeReceipt(w, http.StatusOK, done)
-	} else if err != nil && !errors.Is(err, store.ErrNotFound) {
+	done, err := in.store.Receipt(r.Context(), peer.Tenant, item, entry)
+	if err == nil && in.is(done, peer) {
+		if err = in.stands(peer.Tenant, item, done); err == nil {
+			return writeReceipt(w, http.StatusOK, done)
+		}
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	held, err := in.store.Held(peer.Tenant, peer.Cart, item)
@@ -51,6 +55,20 @@ func (in *Ingest) get(w http.ResponseWriter, r *http.Request, peer Peer) error {
 		return err
 	}
 	return writeHave(w, http.StatusPartialContent, held)
+}
+
+// stands says whether a receipt may be given again: not when what it says the hub has is gone. ErrNotFound then, so that the
+// cart, if it still can, brings the item anew.
+func (in *Ingest) stands(tenant string, item ledger.Hash, done store.Settled) error {
+	if done.Verdict != wire.Received {
+		return nil
+	}
+	err := in.store.Intact(tenant, item)
+	if errors.Is(err, store.ErrDamaged) || errors.Is(err, store.ErrNotFound) {
+		in.opt.Log.Error("ingest: an item that was received is not here any more; its cart is asked for it", "tenant", tenant, "item", item, "err", err)
+		return store.ErrNotFound
+	}
+	return err
 }
 
 // is says whether a receipt is about this cart: another cart of the tenant learns nothing.
@@ -113,6 +131,9 @@ func (in *Ingest) put(w http.ResponseWriter, r *http.Request, peer Peer) error {
 	}
 	defer unlock()
 	done, err := in.store.Receipt(r.Context(), peer.Tenant, o.Hash, o.Manifest.Entry.Hash())
+	if err == nil && done.Verdict == wire.Received {
+		err = in.again(r.Context(), peer.Tenant, o.Hash)
+	}
 	if errors.Is(err, store.ErrNotFound) {
 		var u *intake.Upload
 		if done, u, err = in.receive(r.Context(), o, s); err == nil && u != nil {
@@ -126,6 +147,22 @@ func (in *Ingest) put(w http.ResponseWriter, r *http.Request, peer Peer) error {
 		return writeReceipt(w, http.StatusUnprocessableEntity, done)
 	}
 	return writeReceipt(w, http.StatusOK, done)
+}
+
+// again looks at an item that is offered although it has a receipt: every chunk is hashed, and a bad one asked for.
+func (in *Ingest) again(ctx context.Context, tenant string, item ledger.Hash) error {
+	p, err := in.store.OpenItem(tenant, item)
+	if err == nil {
+		defer p.Close()
+		for i := 0; err == nil && i < len(p.Manifest.Chunks) && ctx.Err() == nil; i++ {
+			_, err = p.Chunk(i)
+		}
+	}
+	if errors.Is(err, store.ErrDamaged) {
+		in.opt.Log.Error("ingest: an item that was received is damaged; its cart offers it again", "tenant", tenant, "item", item, "err", err)
+		return store.ErrNotFound
+	}
+	return errors.Join(err, ctx.Err())
 }
 
 // receive takes chunks and, once all are here, opens and settles the item. An upload comes back if some are missing.
@@ -232,7 +269,7 @@ func (in *Ingest) finish(ctx context.Context, o intake.Offer, file *store.Sealed
 	}
 	if refusal == "" {
 		if err := in.store.Settle(file); err != nil {
-			return store.Settled{}, err
+			return store.Settled{}, errors.Join(err, in.store.Distrust(ctx, file))
 		}
 	}
 	entry := o.Manifest.Entry

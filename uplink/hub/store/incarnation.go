@@ -14,6 +14,7 @@ import (
 
 	"telecart/capture/ledger"
 	"telecart/device/kit"
+	"telecart/device/kit/planted"
 )
 
 // A restored database has forgotten receipts that carts rely on. How the store notices, without being told:
@@ -53,7 +54,8 @@ func (s *Store) settleIncarnation(ctx context.Context) error {
 		return err
 	}
 	s.incarnation = known
-	if !fresh && token != "" && old.Inode == inode && slices.Contains(old.Tokens, token) {
+	same := token != "" && old.Inode == inode && slices.Contains(old.Tokens, token)
+	if !fresh && (same || planted.Is(planted.RestoredHub)) {
 		_, err = s.exec(ctx, `UPDATE meta SET token = ?`, next)
 	} else {
 		if !fresh {
@@ -69,8 +71,14 @@ func (s *Store) settleIncarnation(ctx context.Context) error {
 
 func (s *Store) newIncarnation(ctx context.Context, token string) error {
 	id := ledger.NewID()
-	_, err := s.exec(ctx, `INSERT INTO meta (id, store, sequence, watermark, token) VALUES (1, ?, 0, 0, ?)
-		ON CONFLICT (id) DO UPDATE SET store = excluded.store, sequence = 0, watermark = 0, token = excluded.token`, id.String(), token)
+	err := s.write(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO stores (store, since) VALUES (?, ?)`, id.String(), nanos(s.clock.Now())); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO meta (id, store, sequence, watermark, token) VALUES (1, ?, 0, 0, ?)
+			ON CONFLICT (id) DO UPDATE SET store = excluded.store, sequence = 0, watermark = 0, token = excluded.token`, id.String(), token)
+		return err
+	})
 	if err == nil {
 		s.incarnation = id
 	}

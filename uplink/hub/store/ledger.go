@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"telecart/capture/ledger"
+	"telecart/uplink/wire"
 )
 
 // insertEntry adds an entry if it isn't there. A number that another entry has already used makes it a fork: both stay.
@@ -28,30 +29,36 @@ func insertEntry(ctx context.Context, tx *sql.Tx, b ledger.Book, e ledger.Entry,
 	return n == 1, fork, err
 }
 
-// AddEntries makes entries durable, all or none, and gives those whose number was in use before for something else.
-func (s *Store) AddEntries(ctx context.Context, b ledger.Book, entries []ledger.Entry) (forks []ledger.Entry, err error) {
+// AddEntries makes entries durable, all or none, and gives those that tell of a fork: their number was in use before for
+// something else, or they begin an incarnation that took over from a disputed one.
+// What is new takes a place in the sequence of receipts: a backup whose watermark is at sequence holds the entries.
+func (s *Store) AddEntries(ctx context.Context, b ledger.Book, entries []ledger.Entry) (forks []ledger.Entry, sequence uint64, err error) {
 	err = s.write(ctx, func(tx *sql.Tx) error {
-		now := s.clock.Now()
+		now, news := s.clock.Now(), 0
 		for _, e := range entries {
 			added, fork, err := insertEntry(ctx, tx, b, e, now)
 			if err != nil {
 				return err
 			}
-			if added && fork {
+			if added {
+				news = 1
+			}
+			if added && (fork || e.Kind == ledger.Fork) {
 				forks = append(forks, e)
 			}
 		}
-		return nil
+		return tx.QueryRowContext(ctx, `UPDATE meta SET sequence = sequence + ? RETURNING sequence`, news).Scan(&sequence)
 	})
-	return forks, err
+	return forks, sequence, err
 }
 
 // Line is an entry as it is stored.
 type Line struct {
 	ledger.Entry
-	Hash    ledger.Hash // as stored; the entry's own unless somebody changed the database
-	Fork    bool
-	Refused bool // the hub refused its item
+	Hash    ledger.Hash  // as stored; the entry's own unless somebody changed the database
+	Fork    bool         // its number was in use before
+	Verdict wire.Verdict // about its item; 0: there is none, or it is no item's entry
+	Arrived time.Time
 }
 
 // Lines are a book's entries by incarnation, number and arrival.
@@ -60,16 +67,17 @@ func (s *Store) Lines(ctx context.Context, b ledger.Book) iter.Seq2[Line, error]
 		stop := errors.New("stop")
 		err := s.each(ctx, func(scan func(...any) error) error {
 			var l Line
-			if err := scan(asText(&l.Incarnation), &l.Number, &l.Kind, asText(&l.Run), asText(&l.Prev), asText(&l.Body), asText(&l.Hash), &l.Fork, &l.Refused); err != nil {
+			if err := scan(asText(&l.Incarnation), &l.Number, &l.Kind, asText(&l.Run), asText(&l.Prev), asText(&l.Body), asText(&l.Hash), &l.Fork,
+				&l.Verdict, asTime(&l.Arrived)); err != nil {
 				return err
 			}
 			if !yield(l, nil) {
 				return stop
 			}
 			return nil
-		}, `SELECT e.incarnation, e.number, e.kind, e.run, e.prev, e.body, e.hash, e.fork,
-				e.kind = 1 AND NOT EXISTS (SELECT 1 FROM items i WHERE i.tenant = e.tenant AND i.item = e.body AND i.verdict = 1)
-			FROM entries e WHERE e.tenant = ? AND e.cart = ? AND e.practice = ? ORDER BY e.incarnation, e.number, e.fork, e.hash`, b.Tenant, b.Cart, b.Practice)
+		}, `SELECT e.incarnation, e.number, e.kind, e.run, e.prev, e.body, e.hash, e.fork, coalesce(i.verdict, 0), e.arrived
+			FROM entries e LEFT JOIN items i ON e.kind = 1 AND i.tenant = e.tenant AND i.item = e.body AND i.cart = e.cart AND i.practice = e.practice
+			WHERE e.tenant = ? AND e.cart = ? AND e.practice = ? ORDER BY e.incarnation, e.number, e.fork, e.hash`, b.Tenant, b.Cart, b.Practice)
 		if err != nil && !errors.Is(err, stop) {
 			yield(Line{}, err)
 		}
@@ -80,8 +88,9 @@ func (s *Store) Lines(ctx context.Context, b ledger.Book) iter.Seq2[Line, error]
 const maxDisputed = 16
 
 // AddHead keeps a head whose signature the caller has verified. Of heads that follow one another only the newest
-// stays. It reports whether the head contradicts what is here: another entry, or another head, at its number.
-func (s *Store) AddHead(ctx context.Context, h ledger.Head) (disputed bool, err error) {
+// stays. It reports whether the head contradicts what is here: another entry, or another head, at its number. key is the
+// device key (PKIX DER).
+func (s *Store) AddHead(ctx context.Context, h ledger.Head, key []byte) (disputed bool, err error) {
 	book := []any{h.Tenant, h.Cart, h.Practice, h.Incarnation.String()}
 	const where = ` WHERE tenant = ? AND cart = ? AND practice = ? AND incarnation = ?`
 	err = s.write(ctx, func(tx *sql.Tx) error {
@@ -96,7 +105,7 @@ func (s *Store) AddHead(ctx context.Context, h ledger.Head) (disputed bool, err 
 			Scan(&newest, &kept); err != nil {
 			return err
 		}
-		if disputed && kept >= maxDisputed || !disputed && int64(h.Number) <= newest {
+		if disputed && kept >= maxDisputed || !disputed && int64(h.Number) < newest {
 			return nil
 		}
 		if !disputed {
@@ -104,30 +113,31 @@ func (s *Store) AddHead(ctx context.Context, h ledger.Head) (disputed bool, err 
 				return err
 			}
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO heads (tenant, cart, practice, incarnation, number, hash, signature, disputed, arrived)
-			VALUES (?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`, append(at, h.Signature, disputed, nanos(s.clock.Now()))...)
+		_, err := tx.ExecContext(ctx, `INSERT INTO heads (tenant, cart, practice, incarnation, number, hash, signature, disputed, arrived, key)
+			VALUES (?,?,?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING`, append(at, h.Signature, disputed, nanos(s.clock.Now()), key)...)
 		return err
 	})
 	return disputed, err
 }
 
+// KeptHead is a head as it is stored.
+type KeptHead struct {
+	ledger.Head
+	Key      []byte    // that verified it, PKIX DER; empty if an earlier release took it
+	Disputed bool      // it contradicts what was here before
+	Arrived  time.Time // last
+}
+
 // Heads are a book's heads by incarnation: the newest and those that contradict it.
-func (s *Store) Heads(ctx context.Context, b ledger.Book) (heads []ledger.Head, disputed []ledger.Head, err error) {
+func (s *Store) Heads(ctx context.Context, b ledger.Book) (out []KeptHead, err error) {
 	err = s.each(ctx, func(scan func(...any) error) error {
-		h := ledger.Head{Book: b}
-		var bad bool
-		if err := scan(asText(&h.Incarnation), &h.Number, asText(&h.Hash), &h.Signature, &bad); err != nil {
-			return err
-		}
-		if bad {
-			disputed = append(disputed, h)
-		} else {
-			heads = append(heads, h)
-		}
-		return nil
-	}, `SELECT incarnation, number, hash, signature, disputed FROM heads WHERE tenant = ? AND cart = ? AND practice = ? ORDER BY incarnation, number`,
-		b.Tenant, b.Cart, b.Practice)
-	return heads, disputed, err
+		h := KeptHead{Head: ledger.Head{Book: b}}
+		err := scan(asText(&h.Incarnation), &h.Number, asText(&h.Hash), &h.Signature, &h.Disputed, &h.Key, asTime(&h.Arrived))
+		out = append(out, h)
+		return err
+	}, `SELECT incarnation, number, hash, signature, disputed, key, arrived FROM heads WHERE tenant = ? AND cart = ? AND practice = ?
+		ORDER BY incarnation, disputed, number`, b.Tenant, b.Cart, b.Practice)
+	return out, err
 }
 
 // End is the highest number that is known of an incarnation, from its entries or its signed head, without signature.

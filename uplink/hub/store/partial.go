@@ -81,7 +81,7 @@ func (s *Store) DropUpload(u Upload) error {
 	if err := safe(u.Tenant, u.Cart); err != nil {
 		return err
 	}
-	err := os.Remove(filepath.Join(s.dir, partialPath(u.Tenant, u.Cart, u.Item)))
+	err := s.disk.Remove(filepath.Join(s.dir, partialPath(u.Tenant, u.Cart, u.Item)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

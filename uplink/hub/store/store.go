@@ -54,6 +54,7 @@ var (
 type Options struct {
 	Clock kit.Clock
 	Log   *slog.Logger
+	Disk  kit.Disk // of the sealed items; SQLite's files are its own
 	// Before is asked before each step that makes something durable ("chunk", "sync", "rename", "syncdir", "insert",
 	// "commit"); an error stops there. Tests use it to cut the power. nil: never.
 	Before func(step string) error
@@ -67,9 +68,11 @@ type Store struct {
 	clock       kit.Clock
 	log         *slog.Logger
 	before      func(string) error
+	disk        kit.Disk
 	incarnation ledger.ID
 	synced      sync.Map // folders whose entry in the one above is known to be durable
 	backup      sync.Mutex
+	remembered  sync.Map // empty, but in a build with the planted bug
 }
 
 // Open opens or makes the store in dir. It brings the schema up to date and finds out whether the folder was restored.
@@ -87,9 +90,9 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if o.Before == nil {
 		o.Before = func(string) error { return nil }
 	}
-	s := &Store{dir: dir, clock: o.Clock, log: o.Log, before: o.Before}
+	s := &Store{dir: dir, clock: o.Clock, log: o.Log, before: o.Before, disk: o.Disk}
 	for _, d := range []string{dir, filepath.Join(dir, "blobs"), filepath.Join(dir, "partial")} {
-		if err := os.MkdirAll(d, 0o700); err != nil {
+		if err := o.Disk.MkdirAll(d, 0o700); err != nil {
 			return nil, full(fmt.Errorf("store: %w", err))
 		}
 	}

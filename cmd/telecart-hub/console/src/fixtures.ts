@@ -1,6 +1,6 @@
 // A made-up hospital for the gallery and the tests. Nobody here is real.
 
-import type { Axis, ConsoleCart, ConsoleEncounter, ConsoleItem, ConsoleState, Instrument, Me, Reading } from "../../../ui/api.ts";
+import type { Axis, ConsoleCart, ConsoleEncounter, ConsoleItem, ConsoleLedger, ConsoleState, Instrument, LedgerPart, Me, Reading } from "../../../ui/api.ts";
 import { beats, ringOf, wav, waveOf } from "../../../ui/fixtures.ts";
 import type { Hub } from "./hub.ts";
 
@@ -80,7 +80,7 @@ export function carts(first: ConsoleCart): ConsoleCart[] {
     cart({ cart: "clinic-2", site: "Agogo", calling: { reason: "Ear pain, fever", since: ago(260) }, encounter: { ...summary, id: "e2", patient: undefined } }),
     cart({ cart: "clinic-4", site: "Juaso", encounter: undefined }),
     cart({ cart: "clinic-5", site: "Konongo", state: "busy", consult: { ...mine.consult!, id: "c5", by: "Dr Lindqvist", mine: false }, encounter: { ...summary, id: "e5", patient: { id: "4711-300", name: "Kwame Asante" } } }),
-    cart({ cart: "clinic-9", site: "Obo", state: "offline", since: ago(5400), held: 14, encounter: undefined, problems: ["certificate-expiring", "ledger-fork"] }),
+    cart({ cart: "clinic-9", site: "Obo", state: "offline", since: ago(5400), held: 14, encounter: undefined, problems: ["certificate-expiring", "ledger-fork", "items-damaged"], damage: { segments: 1, items: [{ number: 209, kind: "still" }], more: 0 } }),
     cart({ cart: "training-1", site: "School", practice: true, encounter: { ...summary, id: "e6", practice: true } }),
   ];
 }
@@ -179,7 +179,8 @@ export type Pictures = "moving" | "frozen" | "none" | "failed";
 export function fixtureHub(pictures: Pictures): Hub {
   const rings = Object.fromEntries(Object.keys(beats).map((q) => [q, ringOf(q)]));
   return {
-    command: (verb) => {
+    command: (verb, args) => {
+      if (verb === "ledger") return Promise.resolve(args?.["cart"] === "clinic-9" ? forked() : whole(String(args?.["cart"])));
       if (verb === "watch") return pictures === "failed" ? Promise.reject(new Error("no media")) : Promise.resolve({ endpoint: "", token: "" });
       if (verb === "claim") return Promise.resolve({ code: "telecart:claim:hub.example.org:clinic-12:K7PQ-2M4X-99TC-VV3A-6HJD", qr: qr() });
       return new Promise(() => {});
@@ -215,6 +216,23 @@ export function fixtureHub(pictures: Pictures): Hub {
     ring: (_c, _i, quantity) => rings[quantity]!,
     trend: () => [],
   };
+}
+
+const part: LedgerPart = {
+  practice: false, incarnation: "5f1c09aa27de41b08c35a1d2e3f40516", whole: true, head: 1203, head_at: ago(40), forged: false, disputed: false, first: ago(4e6), last: ago(60),
+  entries: 1204, items: 1188, missing: [], doubled: [], altered: [], refused: [], absent: [], damaged: [], gone: [], unsigned: 0,
+};
+const store = { store: "a83d5511c2f0417798e00b1c2d3e4f50", since: ago(9e6) };
+
+function whole(cart: string): ConsoleLedger {
+  return { cart, at: ago(1), every: false, stores: [store], receipts: 8412, backup: 8390, unseen: false, parts: [part, { ...part, practice: true, incarnation: "90aa", head: 12, entries: 13, items: 11, unsigned: 2 }] };
+}
+
+function forked(): ConsoleLedger {
+  const lost = { number: 1199, item: "ab".repeat(32), store: "77e1c0de00112233445566778899aabb", sequence: 8301 };
+  const broken = { ...part, whole: false, disputed: true, missing: [{ first: 1190, last: 1192 }, { first: 1197, last: 1197 }], doubled: [1180], gone: [lost] };
+  const later = { ...part, incarnation: "c0ffee00112233445566778899aabbcc", after: { known: true, incarnation: part.incarnation, number: 1203 }, head: 41, entries: 42, items: 40 };
+  return { cart: "clinic-9", at: ago(1), every: true, stores: [{ store: lost.store }, store], receipts: 120, backup: 0, unseen: true, parts: [broken, later] };
 }
 
 /** Looks like a code, is none. */

@@ -6,6 +6,7 @@ import { useCommand, useWords } from "../../../ui/base.tsx";
 import { Button, Confirm, ProblemLine, StateView } from "../../../ui/components.tsx";
 import type { ViewState } from "../../../ui/viewstate.ts";
 import type { Hub } from "./hub.ts";
+import { Ledger } from "./ledger.tsx";
 import { fleetState } from "./states.ts";
 
 export function Fleet(p: { hub: Hub; me: Me; carts: ConsoleCart[]; forced?: ViewState | undefined }) {
@@ -14,6 +15,8 @@ export function Fleet(p: { hub: Hub; me: Me; carts: ConsoleCart[]; forced?: View
   const [cart, setCart] = useState("");
   const [site, setSite] = useState("");
   const [claim, setClaim] = useState<{ cart: string; code: string; qr: string }>();
+  const [looking, look] = useState<string>();
+  const inspected = p.carts.find((c) => c.cart === looking);
   const state = p.forced ?? fleetState(p.me, p.carts);
   const ready = cart.trim() !== "" && site.trim() !== "" && !cmd.busy;
   const make = (): void =>
@@ -48,7 +51,12 @@ export function Fleet(p: { hub: Hub; me: Me; carts: ConsoleCart[]; forced?: View
                   <td class="num">{c.disk_percent === undefined ? "" : `${c.disk_percent} %`}</td>
                   <td class="num">{c.battery_min === undefined ? w.t("battery.unknown") : w.t("span.minutes", { n: c.battery_min })}</td>
                   <td data-testid="fleet-problems">{c.problems.length === 0 ? w.t("it.ok") : w.list(c.problems.map((x) => w.code("fleet.", x)))}</td>
-                  <td>
+                  <td class="col">
+                    {p.me.role === "it" && (
+                      <Button testid={`btn-ledger-${c.cart}`} pressed={looking === c.cart} onPress={() => look(c.cart)}>
+                        {w.t("ledger.open")}
+                      </Button>
+                    )}
                     {!c.problems.includes("revoked") && (
                       <Confirm
                         testid={`btn-revoke-${c.cart}`}
@@ -66,7 +74,8 @@ export function Fleet(p: { hub: Hub; me: Me; carts: ConsoleCart[]; forced?: View
           </table>
         )}
       </section>
-      {p.me.role === "it" && (
+      {p.me.role === "it" && inspected && <Ledger hub={p.hub} cart={inspected} onClose={() => look(undefined)} />}
+      {p.me.role === "it" && !inspected && (
         <section class="pane claim scroll" data-testid="claim">
           <h2>{w.t("it.claim")}</h2>
           <form

@@ -68,6 +68,8 @@ const scenes: Record<string, Scene> = {
   notice: { seen: open(cart(), { state: state(mensah, carts(cart()), { notices: [{ id: "n1", code: "corrected", with: { reason: "wrong-side" } }, { id: "n2", code: "ledger-fork", with: { cart: "clinic-9" } }] }) }), start: "clinic-7" },
   "fleet-list": { seen: it() },
   "fleet-claim": { seen: it(), type: { "claim-cart": "clinic-12", "claim-site": "Obo" }, press: ["btn-claim"] },
+  "fleet-ledger": { seen: it(), press: ["btn-ledger-clinic-7"] },
+  "fleet-ledger-forked": { seen: it(), press: ["btn-ledger-clinic-9"] },
   "fleet-revoke": { seen: it(), press: ["btn-revoke-clinic-9"] },
 };
 

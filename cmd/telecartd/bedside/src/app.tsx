@@ -140,7 +140,8 @@ function Banner(p: { s: BedsideState; cart: Cart; seen: Seen; problem: ReturnTyp
   if (notice) {
     const key = `notice.${notice.code}${notice.code === "name-alert" && !notice.with?.["name"] ? ".unnamed" : ""}`;
     const born = notice.with?.["birth_date"];
-    const params = { cart: p.s.cart, ...notice.with, ...(born && { birth_date: w.date(born) }) };
+    const kind = notice.with?.["kind"];
+    const params = { cart: p.s.cart, ...notice.with, ...(kind && { what: w.code("item.", kind) }), ...(born && { birth_date: w.date(born) }) };
     return (
       <div class="bar" role="status" data-testid="notice" data-code={notice.code}>
         <p class="grow">

@@ -115,6 +115,7 @@ export function state(over: Partial<BedsideState> = {}): BedsideState {
     sent: 8,
     last_sent: ago(40),
     refused: 0,
+    damaged: 0,
     disk_percent: 12,
     battery_min: 84,
     instruments: [otoscope, camera, oximeter("finger"), thermometer("live")],

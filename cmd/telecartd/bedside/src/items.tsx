@@ -37,6 +37,23 @@ export function sealedBefore(s: ViewProps["s"]): [string, number][] {
   return Object.entries(s.held_by_kind).map(([k, n]): [string, number] => [k, n - unsent(k)]).filter(([, n]) => n > 0);
 }
 
+/** What can't be read back from this cart's disk, and what the nurse can do: never to delete something. */
+function Damaged({ s }: { s: ViewProps["s"] }) {
+  const w = useWords();
+  if (!s.damage) return null;
+  const what = s.damage.items.map((i) => {
+    const kind = w.code("item.", i.kind ?? "unknown");
+    return i.at ? w.t("items.damaged.at", { what: kind, time: w.time(i.at) }) : kind;
+  });
+  if (s.damage.more > 0) what.push(w.t("ledger.more", { n: s.damage.more }));
+  return (
+    <div class="card damaged" role="status" data-testid="items-damaged">
+      {what.length > 0 && <p>{w.t("items.damaged", { what: w.list(what) })}</p>}
+      {what.length === 0 && s.damage.segments > 0 && <p>{w.t("items.damaged.file")}</p>}
+    </div>
+  );
+}
+
 type Reason = "wrong-patient" | "wrong-side" | "entered-in-error";
 
 export function ItemsView(p: ViewProps) {
@@ -65,6 +82,7 @@ export function ItemsView(p: ViewProps) {
           {heldWords(w, p.s)}
           {p.s.held > 0 && <span class="muted"> {countWords(w, p.s.held_by_kind)}</span>}
         </h1>
+        <Damaged s={p.s} />
         {before.length > 0 && <p data-testid="items-before">{w.t("items.before", { what: countWords(w, Object.fromEntries(before)) })}</p>}
         <Scroller class="grow">
           <ul class="items">

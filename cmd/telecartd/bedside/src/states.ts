@@ -32,7 +32,7 @@ export function viewState(view: View, s: BedsideState): ViewState | undefined {
     case "instruments":
       return s.instruments.length === 0 ? { kind: "empty", what: "instruments.empty", next: "instruments.empty.next" } : undefined;
     case "items":
-      return s.items.length === 0 && !held(s) ? { kind: "empty", what: s.encounter?.restored ? "items.empty.restored" : "items.empty", next: "items.empty.next" } : undefined;
+      return s.items.length === 0 && !held(s) && !s.damage ? { kind: "empty", what: s.encounter?.restored ? "items.empty.restored" : "items.empty", next: "items.empty.next" } : undefined;
     case "capture":
       return s.encounter ? undefined : { kind: "empty", what: "capture.need.open" };
     case "call":

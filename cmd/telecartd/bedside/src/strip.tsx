@@ -7,6 +7,10 @@ import { ageMonths, batteryLow } from "../../../ui/readings.ts";
 import type { Words } from "../../../ui/strings/words.ts";
 import type { Seen } from "./cart.ts";
 
+// From here on the nurse is told to bring the cart to a link; from the second on there are no clips (cmd/telecartd/agent).
+const diskFilling = 80;
+const diskNearlyFull = 90;
+
 export function Strip({ seen }: { seen: Seen }) {
   const w = useWords();
   const s = seen.state;
@@ -19,11 +23,20 @@ export function Strip({ seen }: { seen: Seen }) {
       </div>
       <div class="cell" data-testid="strip-held" data-held={s?.held ?? ""}>
         <strong>{s ? heldWords(w, s) : ""}</strong>
+        {s?.damage && s.damage.items.length > 0 && (
+          <span class="low" data-testid="strip-damaged">
+            {w.t("held.damaged", { n: s.damage.items.length + s.damage.more })}
+          </span>
+        )}
         {s && s.refused > 0 && <span>{w.t("held.refused", { n: s.refused })}</span>}
       </div>
       <div class="cell" data-testid="strip-battery">
         <span class={s && batteryLow(s.instruments) ? "low" : ""}>{s ? batteryWords(w, s) : ""}</span>
-        {s && s.disk_percent >= 80 && <span>{w.t("disk.used", { n: s.disk_percent })}</span>}
+        {s && s.disk_percent >= diskFilling && (
+          <span class={s.disk_percent >= diskNearlyFull ? "low" : ""} data-testid="strip-disk">
+            {w.t(s.disk_percent >= diskNearlyFull ? "disk.nearly-full" : "disk.filling", { n: s.disk_percent })}
+          </span>
+        )}
       </div>
       <div class="cell who" data-testid="strip-who">
         <span>{!s ? "" : cut ? w.t("who.unknown") : whoWords(w, s)}</span>

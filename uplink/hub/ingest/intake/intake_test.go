@@ -107,3 +107,26 @@ func FuzzEntries(f *testing.F) {
 		}
 	})
 }
+
+func FuzzReceipts(f *testing.F) {
+	r := wire.Receipt{Verdict: wire.Received, Hub: "hub.example", Store: ledger.ID{1}, Sequence: 9, Key: 7, Book: ledger.Book{Tenant: "north", Cart: "cart-1"}, Number: 3}
+	one := r.Marshal()
+	framed := append([]byte{byte(len(one) >> 8), byte(len(one))}, one...)
+	f.Add(framed)
+	f.Add(append(framed, framed...))
+	f.Add(framed[:40])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rs, p := Receipts(b)
+		if p != nil {
+			return
+		}
+		var again []byte
+		for _, r := range rs {
+			raw := r.Marshal()
+			again = append(append(again, byte(len(raw)>>8), byte(len(raw))), raw...)
+		}
+		if !bytes.Equal(again, b) {
+			t.Fatalf("%x read as %x", b, again)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package intake
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math"
 	"net/http"
@@ -126,6 +127,35 @@ func Entries(b []byte) ([]ledger.Entry, *wire.Problem) {
 			return nil, bad("an impossible number")
 		}
 		out = append(out, e)
+	}
+	return out, nil
+}
+
+// MaxReceipts bounds one POST of receipts.
+const MaxReceipts = 1 << 20
+
+// Receipts reads receipts, each behind its length (2, big endian). It checks no signature.
+func Receipts(b []byte) ([]wire.Receipt, *wire.Problem) {
+	bad := func(format string, args ...any) *wire.Problem {
+		return wire.NewProblem(http.StatusBadRequest, "malformed", "The receipts can't be read", fmt.Sprintf(format, args...))
+	}
+	var out []wire.Receipt
+	for len(b) > 0 {
+		if len(b) < 2 || len(b)-2 < int(binary.BigEndian.Uint16(b)) {
+			return nil, bad("receipt %d is cut off", len(out))
+		}
+		n := int(binary.BigEndian.Uint16(b))
+		r, err := wire.UnmarshalReceipt(b[2 : 2+n])
+		if err != nil {
+			return nil, bad("%v", err)
+		}
+		if r.Number > math.MaxInt64 {
+			return nil, bad("an impossible number")
+		}
+		out, b = append(out, r), b[2+n:]
+	}
+	if len(out) == 0 {
+		return nil, bad("there is none")
 	}
 	return out, nil
 }

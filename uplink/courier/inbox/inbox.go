@@ -1,0 +1,79 @@
+// Package inbox gives the receipts that a courier brought to the outboxes of a running agent.
+//
+// Parties: `telecart courier import --state` puts files into the cart's inbox; the agent calls Take now and then.
+//
+// Keys: the receipt keys of the cart's list. Nothing is believed unverified, as on the link.
+//
+// Invariants: a receipt counts only if it is signed, about the very entry that is held, and of the store that the hub said
+// last that it is; before the hub has said so in this run, of the store whose signed backup watermark came along. A file goes
+// only when all of it was taken; taking it twice changes nothing.
+package inbox
+
+import (
+	"log/slog"
+
+	"telecart/capture/ledger"
+	"telecart/device/kit"
+	"telecart/uplink/courier"
+	"telecart/uplink/outbox"
+	"telecart/uplink/wire"
+)
+
+// Options say where.
+type Options struct {
+	State string // the cart's folder
+	Disk  kit.Disk
+	Log   *slog.Logger
+}
+
+// Take takes what is in the inbox. It says how many receipts were new.
+func Take(o Options, boxes []*outbox.Outbox, keys wire.KeyList) (taken int, err error) {
+	err = courier.ReadInbox(o.Disk, o.State, func(r courier.Receipts) (bool, error) {
+		for _, b := range boxes {
+			if b.Book() != r.Book {
+				continue
+			}
+			if b.Stats().Loading > 0 {
+				return false, nil // old segments are still being checked: its items may be in them
+			}
+			n, err := take(o, b, keys, r)
+			taken += n
+			return err == nil, err
+		}
+		return len(boxes) > 0, nil
+	})
+	return taken, err
+}
+
+func take(o Options, b *outbox.Outbox, keys wire.KeyList, in courier.Receipts) (taken int, err error) {
+	if w := in.Watermark; w != nil && w.Verify(keys) == nil {
+		if b.HubStore() == (ledger.ID{}) {
+			b.Store(w.Store)
+		}
+		if w.Store == b.HubStore() {
+			b.Watermark(*w)
+		}
+	}
+	for _, r := range in.Receipts {
+		e, held := b.Entry(r.Item)
+		if !held {
+			continue // erased already
+		}
+		if sent, refused := b.Sent(r.Item); sent || refused && r.Verdict == wire.Refused {
+			continue
+		}
+		if err := r.Verify(keys, b.Book(), e); err != nil {
+			o.Log.Warn("inbox: a receipt that is not believed", "number", r.Number, "err", err)
+			continue
+		}
+		if r.Store != b.HubStore() {
+			o.Log.Warn("inbox: a receipt of another store than the hub's", "number", r.Number, "store", r.Store)
+			continue
+		}
+		if err := b.Receipt(r); err != nil {
+			return taken, err
+		}
+		taken++
+	}
+	return taken, nil
+}
