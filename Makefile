@@ -2,6 +2,8 @@
 # sudo when not root); Go, Node and gcc come from the machine.
 
 SHELL   := /bin/bash
+# What seals is erased from registers, stack and heap (uplink/seal/erase); without it everything builds and works too.
+export GOEXPERIMENT := runtimesecret
 VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BINS    := telecartd telecart-hub telecart
@@ -9,10 +11,10 @@ FUZZTIME ?= 60s
 CAMERA  ?= twin
 
 .NOTPARALLEL:
-.PHONY: help setup ui build notices demo drill test check unit e2e lab bench fuzz clean
+.PHONY: help setup ui build notices demo drill kills test check unit e2e lab bench bench-outbox fuzz clean torture-planted
 
 help: ## this list
-	@grep -hE '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: ## install what is missing on Debian 12
 	@.ci/setup
@@ -38,7 +40,11 @@ demo: setup build ## a hub and one cart on this machine (CAMERA=/dev/video0 for 
 drill: setup build ## cut the link, kill the agent, count what arrived
 	@bin/telecart drill --json
 
+kills: setup build ## kill the real agent and the real hub 1,000 times under load, and count what arrived
+	@bin/telecart kills --kills 1000 --json
+
 test: setup build check unit e2e ## everything that fits in 15 minutes: lint, race detector, browser, drill
+	@bin/telecart kills --kills 10 --json
 	@bin/telecart drill --json
 
 check: cmd/node_modules/.installed ## lint
@@ -58,6 +64,15 @@ bench: setup build ## figures; writes bench.json
 	@mkdir -p out
 	@go test -run '^$$' -bench . -benchtime 1x ./uplink/live ./uplink/outbox ./uplink/seal ./device/all >out/bench.txt || { cat out/bench.txt; exit 1; }
 	@bin/telecart bench --go-output out/bench.txt
+
+torture-planted: ## the test of the torture: each planted bug must be found, and nothing without one
+	@.ci/torture-planted
+
+bench-outbox: build ## the outbox's and the drain's figures alone, against bbolt, the bare disk and the link
+	@mkdir -p out
+	@go test -run '^$$' -bench . -benchtime 1x ./uplink/outbox ./uplink/seal >out/bench-outbox.txt || { cat out/bench-outbox.txt; exit 1; }
+	@bin/telecart drain | grep ^Benchmark >>out/bench-outbox.txt
+	@grep '^Benchmark' out/bench-outbox.txt | tr '\t' '\n' | awk 'NF == 2 && $$2 ~ /_/ { printf "%-26s %s\n", $$2, $$1 }' | sort
 
 fuzz: ## every fuzz target for FUZZTIME
 	@.ci/fuzz $(FUZZTIME)

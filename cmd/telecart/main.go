@@ -14,9 +14,14 @@ import (
 
 	"telecart/cmd/telecart/analyze"
 	"telecart/cmd/telecart/bench"
+	"telecart/cmd/telecart/couriercmd"
 	"telecart/cmd/telecart/demo"
 	"telecart/cmd/telecart/drill"
+	"telecart/cmd/telecart/drill/drain"
+	"telecart/cmd/telecart/killer"
+	"telecart/cmd/telecart/ledgercmd"
 	"telecart/cmd/telecart/stage"
+	"telecart/cmd/telecart/torture"
 )
 
 // version is set by the build.
@@ -29,13 +34,22 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	root := &cobra.Command{Use: "telecart", Short: "telecart: carts, hubs and what lies between", Version: version, SilenceUsage: true, SilenceErrors: true}
-	root.AddCommand(demoCommand(), drillCommand(), claimCommand(), benchCommand(), analyze.New())
+	root.AddCommand(demoCommand(), drillCommand(), claimCommand(), benchCommand(), analyze.New(), drain.New(), killer.New(), torture.New(), ledgercmd.New(version), couriercmd.New())
 	if err := root.ExecuteContext(ctx); err != nil {
 		if !errors.Is(err, errSaid) {
 			fmt.Fprintln(os.Stderr, "telecart:", err)
 		}
-		os.Exit(1)
+		os.Exit(exitCode(err))
 	}
+}
+
+// exitCode is 1, or what the error asks for.
+func exitCode(err error) int {
+	var f interface{ ExitCode() int }
+	if errors.As(err, &f) {
+		return f.ExitCode()
+	}
+	return 1
 }
 
 func demoCommand() *cobra.Command {
