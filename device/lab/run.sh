@@ -1,17 +1,18 @@
 #!/usr/bin/env bash
-# The lab: every driver, and then the whole agent, against real device nodes of a stock kernel, in a throw-away virtual
-# machine. See README.md.
+# The lab: every driver, the whole agent, and the outbox under power cuts, against real device nodes and file systems of a
+# stock kernel, in a throw-away virtual machine. See README.md.
 #
 #   device/lab/run.sh              everything; writes lab.json at the top of the repository
 #   device/lab/run.sh CHECK...     only these checks of the drivers; writes no lab.json
-#   LAB_SUITES=spine device/lab/run.sh    only the agent (or only "drivers")
+#   LAB_SUITES=spine device/lab/run.sh    only the agent (or only "drivers", or "outbox"; several with blanks)
+#   LAB_CUTS=5000 LAB_SUITES=outbox device/lab/run.sh    that many power cuts on each file system
 set -euo pipefail
 here=$(cd "$(dirname "$(readlink -f "$0")")" && pwd)
 cd "$here/../.."
 export LABVM_HOME=$PWD/.tools/lab
 bin=$LABVM_HOME/bin
 mkdir -p "$bin"
-suites=${LAB_SUITES:-drivers spine}
+suites=${LAB_SUITES:-drivers spine outbox}
 [ $# = 0 ] || suites=drivers
 
 share=$(mktemp -d /tmp/telecart-lab.XXXXXX)   # short: it holds a Unix socket
@@ -28,6 +29,13 @@ build() {
     # this machine's.
     CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$bin/" ./device/lab/guest
     [[ $suites != *spine* ]] || go build -trimpath -buildvcs=false -o "$bin/" ./cmd/telecartd ./cmd/telecart-hub ./device/lab/delivered
+    [[ $suites == *outbox* ]] || return 0
+    CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$bin/" ./uplink/outbox/cutlab
+    local bug
+    for bug in skipped-sync retried-sync; do
+        CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags planted -ldflags "-X telecart/device/kit/planted.which=$bug" \
+            -o "$bin/cutlab-$bug" ./uplink/outbox/cutlab
+    done
 }
 build & # while the kernel comes
 builder=$!
@@ -35,7 +43,7 @@ builder=$!
 setup() {
     local sudo='' missing='' p
     [ "$(id -u)" = 0 ] || sudo=sudo
-    for p in qemu-system-x86 busybox-static kmod cpio xz-utils; do
+    for p in qemu-system-x86 busybox-static kmod cpio xz-utils e2fsprogs f2fs-tools dmsetup; do
         dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || missing+=" $p"
     done
     [ -z "$missing" ] && [ -e "$LABVM_HOME/kernel/vmlinux" ] && return
@@ -52,12 +60,13 @@ if [ $# = 0 ] && [[ $suites == *drivers* ]]; then
     "$here/kernel.sh" "$bin"
 fi
 
-"$bin/guest" feed "$share/serial" &
+[ "$suites" = outbox ] || "$bin/guest" feed "$share/serial" &
 feeder=$!
 serial="-device qemu-xhci,p2=8,p3=8 -chardev socket,id=line,path=$share/serial,server=on,wait=off -device usb-serial,chardev=line"
 {
     [[ $suites != *drivers* ]] || LABVM_SHARE=$share timeout 360 "$here/labvm" -q "$serial" -- "$bin/guest" drivers "$@" || true
     [[ $suites != *spine* ]] || "$here/spine.sh" "$share" "$serial" || true
+    [[ $suites != *outbox* ]] || "$here/outbox.sh" "$share" || true
 } > "$share/results"
 if [ $# -gt 0 ]; then
     "$bin/guest" report "$share/lab.json" "$@" < "$share/results"

@@ -6,7 +6,7 @@
 //	guest feed SOCKET            outside: an oximeter at the far end of the guest's serial line, until killed
 //	guest spine AGENT            in the guest: plug everything in, run the agent, and the checks of the whole
 //	guest report OUT SUITE...    outside: read JSON lines from standard input, write OUT, fail unless every check of the
-//	                             suites (drivers, spine, or a check's name), and every other that was seen, has passed
+//	                             suites (drivers, spine, outbox, or a check's name), and every other that was seen, has passed
 package main
 
 import (
@@ -59,6 +59,8 @@ func run(ctx context.Context, args []string) error {
 				expected = append(append(expected, plugIn), checkNames(checks()...)...)
 			case "spine":
 				expected = append(append(expected, checkNames(spineChecks())...), delivered)
+			case "outbox":
+				expected = append(expected, outboxChecks()...)
 			default: // a single check
 				expected = append(expected, suite)
 			}
@@ -74,7 +76,11 @@ type result struct {
 	Seconds float64 `json:"seconds"`
 	Seen    string  `json:"seen"`
 	Failed  string  `json:"failed,omitempty"` // why
+	Figures figures `json:"figures,omitempty"`
 }
+
+// figures are numbers of a check, for those who follow them from release to release.
+type figures map[string]int
 
 // stage is rows of checks: the rows go at once, each in order. Stages follow one another.
 type stage [][]check

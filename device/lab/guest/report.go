@@ -15,6 +15,7 @@ type finding struct {
 	Seconds float64 `json:"seconds"`
 	Seen    string  `json:"seen"`
 	Failed  string  `json:"failed,omitempty"`
+	Figures figures `json:"figures,omitempty"`
 }
 
 // errReported: checks failed or none ran, and the report has said so in its last line.
@@ -37,7 +38,7 @@ func report(in io.Reader, out io.Writer, file string, expected []string) error {
 		} else {
 			order = append(order, r.Check)
 		}
-		found[r.Check] = finding{r.Seconds, r.Seen, r.Failed}
+		found[r.Check] = finding{r.Seconds, r.Seen, r.Failed, r.Figures}
 	}
 	if err := lines.Err(); err != nil {
 		return fmt.Errorf("reading results: %w", err)

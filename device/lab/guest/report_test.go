@@ -107,3 +107,23 @@ func TestGoertzel(t *testing.T) {
 		}
 	}
 }
+
+// Figures go through to lab.json as they came.
+func TestReportFigures(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "lab.json")
+	in := `{"check":"cut-ext4","seconds":1,"seen":"states","figures":{"states":340,"failed":0}}`
+	if err := report(strings.NewReader(in), &bytes.Buffer{}, file, []string{"cut-ext4"}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found map[string]finding
+	if err := json.Unmarshal(b, &found); err != nil {
+		t.Fatal(err)
+	}
+	if f := found["cut-ext4"].Figures; f["states"] != 340 || len(f) != 2 {
+		t.Errorf("figures %v", f)
+	}
+}
