@@ -114,11 +114,13 @@ func (o *Outbox) loadOld(segs []uint32) {
 	o.mu.Lock()
 	clear(o.early) // of what is no longer here
 	o.findMissing()
-	o.loading = 0
 	o.mu.Unlock()
 	if o.life.Err() == nil {
 		o.pruneReceipts()
 	}
+	o.mu.Lock()
+	o.loading = 0
+	o.mu.Unlock()
 	o.changed()
 }
 
