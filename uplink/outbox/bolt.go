@@ -135,6 +135,32 @@ func (o *Outbox) makeSpare(name string, size int64, make maker) {
 	}
 }
 
+// dropSpares gives up what was made beforehand, on a full disk: delivering makes room again.
+func (o *Outbox) dropSpares() (some bool) {
+	o.sparing.Lock()
+	defer o.sparing.Unlock()
+	for _, name := range []string{spareName, spareLog} {
+		if err := o.opt.Disk.Remove(filepath.Join(o.opt.Dir, name)); err == nil {
+			some = true
+		}
+	}
+	return some
+}
+
+// sweep removes what a killed agent left half made.
+func (o *Outbox) sweep() {
+	for _, dir := range []string{o.opt.Dir, filepath.Join(o.opt.Dir, "receipts")} {
+		for _, pattern := range []string{"*.tmp", ".*.tmp"} {
+			names, _ := filepath.Glob(filepath.Join(dir, pattern)) // the patterns are good
+			for _, name := range names {
+				if err := o.opt.Disk.Remove(name); err != nil {
+					o.opt.Log.Warn("outbox: sweep", "err", err)
+				}
+			}
+		}
+	}
+}
+
 // maker makes a file of a size, durable under its name.
 type maker func(disk kit.Disk, path string, size int64) error
 

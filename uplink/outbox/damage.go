@@ -1,7 +1,9 @@
 package outbox
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 
 	"telecart/capture"
 	"telecart/capture/ledger"
@@ -97,8 +99,14 @@ func (o *Outbox) verify(h ledger.Hash) {
 	}
 }
 
-// findMissing names the numbers between two segments of which one is damaged. It needs mu.
+// findMissing names the numbers between two segments of which one is damaged, but for those that were erased after delivery.
+// It needs mu.
 func (o *Outbox) findMissing() {
+	erased, err := o.checkpoints()
+	if err != nil {
+		o.opt.Log.Error("outbox: checkpoints", "err", err)
+	}
+	slices.SortFunc(erased, func(a, b checkpoint) int { return cmp.Compare(a.First, b.First) })
 	var before *segment
 	bad := false
 	for _, s := range o.x.segments {
@@ -107,7 +115,14 @@ func (o *Outbox) findMissing() {
 			continue
 		}
 		if before != nil && bad && before.incarnation == s.incarnation {
-			o.miss(s.incarnation, before.last+1, s.first)
+			from := before.last + 1
+			for _, c := range erased {
+				if c.Head.Incarnation == s.incarnation && c.First >= from && c.Head.Number < s.first {
+					o.miss(s.incarnation, from, c.First)
+					from = c.Head.Number + 1
+				}
+			}
+			o.miss(s.incarnation, from, s.first)
 		}
 		before, bad = s, s.quarantined
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"time"
@@ -26,39 +27,67 @@ type Ref struct {
 
 // Pending gives up to n items without a receipt, in the order in which they are to be sent: urgent before routine, newest
 // first within urgent, oldest first within routine. Items for which skip says so are passed over; of the entry skip sees
-// number and body.
+// number and body. What can't be read at this moment is passed over, too: it stays held, and the next call tries it again.
 func (o *Outbox) Pending(n int, skip func(Ref) bool) (out []Ref) {
-	for {
-		refs := o.candidates(n, skip)
-		for _, ref := range refs {
+	seen, shut := map[ledger.Hash]bool{}, map[uint32]bool{} // items looked at, segments that can't be opened
+	for ask := n; len(out) < n; ask *= 2 {                  // more each time: each walks past what was seen
+		ask = max(min(ask, mostAsked), 1)
+		refs, segments := o.candidates(ask, func(s *segment, r Ref) bool { return shut[s.n] || seen[r.Hash] || skip(r) })
+		for i, ref := range refs {
+			if len(out) == n || shut[segments[i]] {
+				continue
+			}
+			seen[ref.Hash] = true
 			m, err := o.Manifest(ref.Hash)
-			if err != nil {
-				continue // damaged: it waits no longer; or read again the next time
+			if err != nil { // damaged: it waits no longer
+				shut[segments[i]] = o.unread(ref.Hash, err)
+				continue
 			}
 			ref.Entry = m.Entry
 			out = append(out, ref)
 		}
-		if len(out) > 0 || len(refs) == 0 || len(o.candidates(1, func(r Ref) bool { return r.Hash != refs[0].Hash })) > 0 {
-			return out
+		if len(refs) < ask {
+			break // that was all
 		}
 	}
+	return out
 }
 
-func (o *Outbox) candidates(n int, skip func(Ref) bool) (out []Ref) {
-	if n <= 0 {
-		return nil
+// mostAsked bounds what one look at the index brings.
+const mostAsked = 1 << 12
+
+// unread notes that an item could not be read, once; closed says that it was its file that could not be opened.
+func (o *Outbox) unread(h ledger.Hash, err error) (closed bool) {
+	if errors.Is(err, ErrDamaged) || errors.Is(err, wire.ErrMalformed) {
+		return false // damage has told
 	}
+	o.mu.Lock()
+	known := o.told[h]
+	if o.told == nil || len(o.told) >= maxMissing {
+		o.told = map[ledger.Hash]bool{}
+	}
+	o.told[h] = true
+	o.mu.Unlock()
+	if !known {
+		o.opt.Log.Error("outbox: item can't be read now; it stays held, and is tried again", "item", h, "err", err)
+	}
+	var p *fs.PathError
+	return errors.As(err, &p) && p.Op == "open"
+}
+
+// candidates are up to n items that wait, and the segment of each.
+func (o *Outbox) candidates(n int, skip func(*segment, Ref) bool) (out []Ref, segments []uint32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.x.waiting(func(s *segment, i int) bool {
 		r := &s.rows[i]
 		ref := Ref{r.body, ledger.Entry{Incarnation: s.incarnation, Number: r.number, Kind: ledger.Item, Body: r.body}, r.kind, r.urgency, uint64(r.length)}
-		if !skip(ref) {
-			out = append(out, ref)
+		if !skip(s, ref) {
+			out, segments = append(out, ref), append(segments, s.n)
 		}
 		return len(out) < n
 	})
-	return out
+	return out, segments
 }
 
 // where is an item's attempt, and the segments from the first that may have something of it to the one with its manifest.
@@ -407,7 +436,7 @@ func (o *Outbox) Stats() Stats {
 	return s
 }
 
-// Sent says whether the hub signed for the item, or refused it.
+// Sent says whether the hub's present store signed for the item, or a store of the hub refused it: as Stats counts.
 func (o *Outbox) Sent(h ledger.Hash) (sent, refused bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -415,7 +444,7 @@ func (o *Outbox) Sent(h ledger.Hash) (sent, refused bool) {
 	if !ok || !s.receipted(i) {
 		return false, false
 	}
-	return s.receipts[i].verdict == wire.Received, s.receipts[i].verdict == wire.Refused
+	return o.x.signed(s, i), s.receipts[i].verdict == wire.Refused
 }
 
 // LastReceipt is when the newest receipt came; zero if there is none.

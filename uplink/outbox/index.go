@@ -180,8 +180,8 @@ func (x *index) stateOf(s *segment, i int) state {
 		return isDamaged
 	case x.signed(s, i):
 		return isReceipted
-	case r.flags&rowRefused != 0:
-		return isRefused
+	case r.flags&rowRefused != 0 && (x.store == ledger.ID{} || s.receipted(i) && x.stores[s.receipts[i].store-1] == x.store):
+		return isRefused // by the hub's present store: another one is asked anew
 	}
 	return isHeld
 }

@@ -6,11 +6,13 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"telecart/device/kit"
 	"telecart/device/kit/planted"
@@ -129,6 +131,7 @@ func (s *live) read(k recordKey) (payload []byte, ok bool, err error) {
 	if payload, ok, err = s.readLogs(k); ok {
 		return payload, true, err
 	}
+	defer s.caught(&err)()
 	err = s.db.View(func(tx *bbolt.Tx) error {
 		v := tx.Bucket(bucket).Get(k.bytes())
 		if v == nil {
@@ -139,6 +142,19 @@ func (s *live) read(k recordKey) (payload []byte, ok bool, err error) {
 		return err
 	})
 	return payload, true, err
+}
+
+// caught makes an error of a page that went bad under bbolt: it panics on what it does not understand, and a sector that
+// can't be read is a fault in its mapping. The segment takes nothing more; its logs are still good.
+func (s *live) caught(err *error) func() {
+	old := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(old)
+		if p := recover(); p != nil {
+			s.bad.Store(true)
+			*err = fmt.Errorf("%w: segment %d: %v", ErrDamaged, s.n, p)
+		}
+	}
 }
 
 // readLogs gets one record that is not moved yet.
@@ -155,13 +171,14 @@ func (s *live) readLogs(k recordKey) (payload []byte, ok bool, err error) {
 }
 
 // bulk commits records that complete no item straight into bbolt. A failed commit condemns the segment.
-func (s *live) bulk(records []record) error {
+func (s *live) bulk(records []record) (err error) {
 	s.dbmu.RLock()
 	defer s.dbmu.RUnlock()
 	if s.db == nil || s.bad.Load() {
 		return errNotHere
 	}
-	err := s.db.Update(func(tx *bbolt.Tx) error {
+	defer s.caught(&err)()
+	err = s.db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucket)
 		b.FillPercent = 1
 		for _, r := range records {
@@ -171,6 +188,9 @@ func (s *live) bulk(records []record) error {
 		}
 		return nil
 	})
+	if errors.Is(err, bbolterrors.ErrMaxSizeReached) {
+		return errNotHere // full, and as good as before
+	}
 	if err != nil {
 		s.bad.Store(true)
 		return fmt.Errorf("outbox: segment %d: %w", s.n, err)

@@ -136,6 +136,7 @@ type Outbox struct {
 	condemned  int
 	reasons    map[ledger.Hash]string // what is wrong with damaged items
 	missing    []DamagedItem          // entries that should be here
+	told       map[ledger.Hash]bool   // items of which was logged that they can't be read at the moment
 	observers  []func()
 	readers    []*reader
 	trail      trail
@@ -160,13 +161,20 @@ func Open(ctx context.Context, opt Options) (*Outbox, error) {
 	if err := opt.Disk.MkdirAll(filepath.Join(opt.Dir, quarantine), 0o700); err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	if err := opt.Disk.SyncDir(opt.Dir); err != nil { // names that a killed agent left are built upon from here
-		return nil, fmt.Errorf("outbox: %w", err)
+	for _, dir := range []string{filepath.Join(opt.Dir, quarantine), opt.Dir, filepath.Dir(opt.Dir)} {
+		if err := opt.Disk.SyncDir(dir); err != nil { // names that a killed agent left are built upon from here
+			return nil, fmt.Errorf("outbox: %w", err)
+		}
 	}
 	var err error
-	if o.receipts, err = openReceipts(opt.Disk, filepath.Join(opt.Dir, "receipts"), o.early0); err != nil {
+	var bad []error
+	if o.receipts, bad, err = openReceipts(opt.Disk, filepath.Join(opt.Dir, "receipts"), o.dropSpares, o.early0); err != nil {
 		return nil, err
 	}
+	for _, err := range bad {
+		o.opt.Log.Error("outbox: receipts", "err", err)
+	}
+	o.sweep()
 	old, err := listSegments(opt.Dir)
 	if err != nil {
 		return nil, err
@@ -314,6 +322,8 @@ func (o *Outbox) Close() error {
 	for _, s := range append(slices.Clone(o.unfinished), o.cur) {
 		o.finish(s)
 	}
+	o.taking.Lock()
+	defer o.taking.Unlock()
 	o.receipts.close()
 	return err
 }

@@ -68,7 +68,7 @@ func (r *request) slice(i uint32, chunk []byte) {
 // bulk commits part of a long item into bbolt, in the caller's goroutine. If the segment is full or condemned it goes into
 // a fresh one.
 func (o *Outbox) bulk(ctx context.Context, records []record, size int64) (err error) {
-	for range 3 {
+	for failed := 0; failed < 3; {
 		o.mu.Lock()
 		s := o.cur
 		o.mu.Unlock()
@@ -76,6 +76,7 @@ func (o *Outbox) bulk(ctx context.Context, records []record, size int64) (err er
 			if err = s.bulk(records); err == nil {
 				return nil
 			}
+			failed++
 			if !errors.Is(err, errNotHere) {
 				o.opt.Log.Error("outbox: segment condemned", "segment", s.n, "err", err)
 				o.mu.Lock()
@@ -86,9 +87,6 @@ func (o *Outbox) bulk(ctx context.Context, records []record, size int64) (err er
 		if turned := o.submit(ctx, &request{turn: s}); turned != nil {
 			return errors.Join(err, turned)
 		}
-	}
-	if err == nil {
-		err = errNotHere
 	}
 	return err
 }

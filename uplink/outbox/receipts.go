@@ -10,6 +10,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"telecart/device/kit"
 	"telecart/uplink/wire"
 )
@@ -38,36 +40,47 @@ type receiptLog struct {
 	dir  string
 	f    *kit.File
 	file uint32
-	next int // slot
+	next int             // slot
+	room func() bool     // makes some on a full disk, or can't
+	dark map[uint32]bool // files that could not be read: they stay
 }
 
 // openReceipts reads all receipts that are kept. A damaged slot costs that receipt alone: its item is offered again.
-func openReceipts(disk kit.Disk, dir string, found func(k kept, file uint32, slot int)) (*receiptLog, error) {
+// A file that can't be read costs what is in it, and nothing more is written to it.
+func openReceipts(disk kit.Disk, dir string, room func() bool, found func(k kept, file uint32, slot int)) (l *receiptLog, bad []error, err error) {
 	if err := disk.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("outbox: %w", err)
+		return nil, nil, fmt.Errorf("outbox: %w", err)
+	}
+	if err := disk.SyncDir(dir); err != nil { // names that a killed agent left are built upon from here
+		return nil, nil, fmt.Errorf("outbox: %w", err)
 	}
 	files, err := receiptFiles(dir)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	l := &receiptLog{disk: disk, dir: dir}
+	l = &receiptLog{disk: disk, dir: dir, room: room, next: fileSlots, dark: map[uint32]bool{}}
 	for _, n := range files {
-		l.file, l.next = n, 0
+		l.file, l.next = n, fileSlots
 		used, err := readSlots(l.path(n), func(slot int, k kept) { found(k, n, slot) })
 		if err != nil {
-			return nil, err
+			bad = append(bad, err)
+			l.dark[n] = true
+			continue
 		}
 		l.next = used
 	}
 	if len(files) > 0 && l.next < fileSlots {
-		if l.f, err = disk.Open(l.path(l.file), os.O_RDWR, 0); err != nil {
-			return nil, fmt.Errorf("outbox: %w", err)
+		if l.f, err = disk.Open(l.path(l.file), os.O_RDWR, 0); err == nil {
+			if err = l.f.Sync(); err == nil { // what was just read may not have reached the disk when the agent was killed
+				return l, bad, nil
+			}
 		}
-		if err := l.f.Sync(); err == nil { // what was just read may not have reached the disk when the agent was killed
-			return l, nil
-		}
+		bad = append(bad, err)
 	}
-	return l, l.grow()
+	if err := l.grow(); err != nil { // the first receipt tries again: capture does not wait for it
+		bad = append(bad, err)
+	}
+	return l, bad, nil
 }
 
 // receiptFiles gives the numbers of the receipt files, oldest first.
@@ -119,12 +132,17 @@ func (l *receiptLog) path(n uint32) string {
 
 func (l *receiptLog) grow() error {
 	l.close()
+	l.next = fileSlots
 	l.file++
 	path := l.path(l.file)
-	if err := l.disk.WriteFile(path, make([]byte, fileSlots*slotSize), 0o600); err != nil {
+	blank := make([]byte, fileSlots*slotSize)
+	err := l.disk.WriteFile(path, blank, 0o600)
+	if errors.Is(err, unix.ENOSPC) && l.room() {
+		err = l.disk.WriteFile(path, blank, 0o600)
+	}
+	if err != nil {
 		return fmt.Errorf("outbox: no room for receipts; items that the hub has are offered again until there is: %w", err)
 	}
-	var err error
 	if l.f, err = l.disk.Open(path, os.O_RDWR, 0); err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}

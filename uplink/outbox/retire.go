@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"telecart/capture/ledger"
 	"telecart/device/kit/planted"
 )
@@ -25,8 +27,15 @@ func (o *Outbox) Retire() (n int, err error) {
 	}
 	o.retiring.Lock()
 	defer o.retiring.Unlock()
+	if err := o.trust(); err != nil {
+		return 0, err
+	}
 	for _, s := range o.delivered() {
-		if err := o.erase(s); err != nil {
+		err := o.erase(s)
+		if errors.Is(err, unix.ENOSPC) && o.dropSpares() { // erasing needs a little room itself
+			err = o.erase(s)
+		}
+		if err != nil {
 			return n, err
 		}
 		n++
@@ -59,7 +68,6 @@ func (o *Outbox) delivered() (out []*segment) {
 	}
 	now := o.opt.Clock.Now()
 	for _, s := range o.x.segments {
-		o.trust(s, now)
 		if s.undone == 0 && o.past(s, now) {
 			continue
 		}
@@ -84,14 +92,62 @@ func (o *Outbox) delivered() (out []*segment) {
 	return out
 }
 
-// trust has the grace of receipts that came before the clock was set begin now.
-func (o *Outbox) trust(s *segment, now time.Time) {
-	for i := 0; i < len(s.receipts) && s.doubtful > 0; i++ {
-		if r := s.receipts[i]; r.store != 0 && !r.trusted && !planted.Is(planted.TrustedClock) {
-			r.arrived, r.trusted = now.UnixMilli(), true
+// maxTrusted bounds how many receipts are written anew in one go.
+const maxTrusted = 256
+
+// trust has the grace of receipts that came before the clock was set begin now. It is written down: on a cart that is switched
+// off every night it would begin anew each morning.
+func (o *Outbox) trust() error {
+	if planted.Is(planted.TrustedClock) {
+		return nil
+	}
+	o.taking.Lock()
+	defer o.taking.Unlock()
+	for _, h := range o.doubted() {
+		o.mu.Lock()
+		s, i, ok := o.x.find(h)
+		var r receiptRow
+		if ok && s.receipted(i) {
+			r = s.receipts[i]
+		}
+		o.mu.Unlock()
+		if r.store == 0 {
+			continue
+		}
+		k, err := o.receipts.read(r.file, r.slot)
+		was := r.file
+		r.arrived, r.trusted = o.opt.Clock.Now().UnixMilli(), true
+		if err == nil { // what does not read back is trusted for this run alone
+			k.arrived, k.trusted = time.UnixMilli(r.arrived), true
+			var slot int
+			if r.file, slot, err = o.receipts.add(k); err != nil {
+				return err
+			}
+			r.slot = uint16(slot)
+		}
+		o.mu.Lock()
+		if s, i, ok := o.x.find(h); ok && s.receipted(i) {
+			o.receiptIn[was]--
+			o.receiptIn[r.file]++
 			o.x.receipt(s, i, r)
 		}
+		o.mu.Unlock()
 	}
+	return nil
+}
+
+// doubted are items whose receipt came under a clock that nobody vouched for.
+func (o *Outbox) doubted() (out []ledger.Hash) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, s := range o.x.segments {
+		for i := 0; i < len(s.receipts) && s.doubtful > 0 && len(out) < maxTrusted; i++ {
+			if r := s.receipts[i]; r.store != 0 && !r.trusted {
+				out = append(out, s.rows[i].body)
+			}
+		}
+	}
+	return out
 }
 
 func (o *Outbox) past(s *segment, now time.Time) bool {
@@ -109,6 +165,9 @@ func (o *Outbox) pastRow(s *segment, i int, now time.Time) bool {
 		return true
 	}
 	r := s.receipts[i]
+	if !r.trusted && !planted.Is(planted.TrustedClock) {
+		return false
+	}
 	return now.UnixMilli()-r.arrived >= o.opt.Grace.Milliseconds() && o.watermark.Store == o.x.stores[r.store-1] && o.watermark.Sequence >= r.sequence
 }
 
@@ -123,7 +182,7 @@ func (o *Outbox) erase(s *segment) error {
 		if err != nil {
 			return err
 		}
-		b, err := json.Marshal(checkpoint{s.n, h})
+		b, err := json.Marshal(checkpoint{Segment: s.n, First: s.first, Head: h})
 		if err != nil {
 			return fmt.Errorf("outbox: %w", err)
 		}
@@ -160,7 +219,7 @@ func (o *Outbox) pruneReceipts() {
 	}
 	for _, n := range files {
 		o.mu.Lock()
-		needed := o.receiptIn[n] > 0 || n >= o.receipts.file
+		needed := o.receiptIn[n] > 0 || n >= o.receipts.file || o.receipts.dark[n]
 		if !needed {
 			delete(o.receiptIn, n)
 		}
@@ -177,10 +236,14 @@ func (o *Outbox) pruneReceipts() {
 // checkpoint is what a retired segment leaves: the signed head at its end.
 type checkpoint struct {
 	Segment uint32      `json:"segment"`
+	First   uint64      `json:"first"` // the number of its first entry
 	Head    ledger.Head `json:"head"`
 }
 
-const checkpointExt = ".checkpoint"
+const (
+	checkpointExt  = ".checkpoint"
+	maxCheckpoints = 4096 // while a segment is in quarantine
+)
 
 // maxSmallFile bounds what is read of a file that should be small.
 const maxSmallFile = 1 << 20
@@ -252,7 +315,7 @@ func (o *Outbox) checkpointHash(incarnation ledger.ID, number uint64) (h ledger.
 }
 
 // pruneCheckpoints keeps each incarnation's newest checkpoint, and those that the first entry of a segment still here
-// follows on.
+// follows on; and all of them while a segment is in quarantine: what was erased beside it is not lost.
 func (o *Outbox) pruneCheckpoints() error {
 	all, err := o.checkpoints()
 	if err != nil {
@@ -267,12 +330,17 @@ func (o *Outbox) pruneCheckpoints() error {
 		newest[c.Head.Incarnation] = max(newest[c.Head.Incarnation], c.Head.Number)
 	}
 	o.mu.Lock()
+	quarantined := false
 	for _, s := range o.x.segments {
+		quarantined = quarantined || s.quarantined
 		if s.entries > 0 {
 			needed[line{s.incarnation, s.first}] = true
 		}
 	}
 	o.mu.Unlock()
+	if quarantined && len(all) <= maxCheckpoints {
+		return nil
+	}
 	for _, c := range all {
 		if newest[c.Head.Incarnation] == c.Head.Number || needed[line{c.Head.Incarnation, c.Head.Number + 1}] {
 			continue

@@ -3,10 +3,13 @@ package outbox
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"io"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // windowSize is how much of a file is in memory at once while it is searched; longer records have the window grow to them.
@@ -141,9 +144,10 @@ type spot struct {
 func newReader(segment uint32, files []string) (*reader, error) {
 	r := &reader{segment: segment, files: files, at: map[recordKey]spot{}}
 	for i, path := range files {
-		if err := r.index(int32(i), path); err != nil {
-			return nil, err
-		}
+		err := r.index(int32(i), path)
+		if errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.ENOENT) {
+			return nil, err // that may pass
+		} // of a file that can't be read everything is missing, and is named; the others are good
 	}
 	return r, nil
 }

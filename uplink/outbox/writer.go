@@ -138,7 +138,7 @@ func (o *Outbox) writeBatch(batch []*request) error {
 		forks = forks || r.fork != nil
 	}
 	// A new incarnation starts its own segment.
-	if forks && o.cur.used.Load() > 0 || !o.reserve(o.cur, size) {
+	if forks && o.entered() || !o.reserve(o.cur, size) {
 		if err := o.nextSegment(); err != nil {
 			return fmt.Errorf("%w: %w", errUntouched, err)
 		}
@@ -148,7 +148,7 @@ func (o *Outbox) writeBatch(batch []*request) error {
 	chain := o.chain
 	o.mu.Unlock()
 	var fork *forking
-	if o.ambiguous {
+	if o.ambiguous && batch[0].fork == nil {
 		fork = &forking{ledger.NewID(), chain.Head}
 	}
 	next, err := o.commit(batch, chain, fork)
@@ -185,6 +185,13 @@ func (o *Outbox) reserve(s *live, size int64) bool {
 		return false
 	}
 	return true
+}
+
+// entered says whether anything lies in the current segment.
+func (o *Outbox) entered() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.cur.used.Load() > 0 || o.x.segment(o.cur.n).entries > 0
 }
 
 func (o *Outbox) condemn(err error) {

@@ -1,0 +1,267 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"telecart/capture/ledger"
+	"telecart/device/kit"
+	"telecart/uplink/wire"
+)
+
+// A fork right after the start, before any item: each incarnation has segments of its own.
+func TestForkAtOnce(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	old := r.box.chain.Incarnation
+	if forked, err := r.box.Reconcile(t.Context(), ledger.Head{Book: book, Incarnation: old, Number: 77, Hash: ledger.Hash{1}}); !forked || err != nil {
+		t.Fatal(forked, err)
+	}
+	s := r.put("x")
+	if s.Entry.Incarnation == old {
+		t.Fatal("no fork")
+	}
+	if _, ok := r.box.entryHash(s.Entry.Incarnation, s.Entry.Number); !ok {
+		t.Error("an entry of the new incarnation is not found")
+	}
+	r.box.mu.Lock()
+	defer r.box.mu.Unlock()
+	for _, g := range r.box.x.segments {
+		if g.n == 1 && g.entries != 1 {
+			t.Errorf("segment 1 has %d entries, its own run's and others", g.entries)
+		}
+	}
+}
+
+// A file that can't be opened costs what is in it: what is good beside it goes out.
+func TestUnreadableFile(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	for i := range 5 {
+		r.put(fmt.Sprint("old ", i))
+	}
+	r.box.Close()
+	bad := filepath.Join(r.dir, "00000001.0007.log")
+	if err := os.Symlink(bad, bad); err != nil { // ELOOP, where a failing card says EIO
+		t.Fatal(err)
+	}
+	r.open()
+	r.loaded()
+	r.put("new")
+	if n := len(r.box.Pending(2, none)); n != 2 {
+		t.Errorf("%d of 2", n)
+	}
+	if n := len(r.box.Pending(100, none)); n != 6 {
+		t.Errorf("%d of 6", n)
+	}
+}
+
+// An item that one store refused is offered to the next.
+func TestRefusedByAnotherStore(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	s := r.put("x")
+	a, b := ledger.ID{1}, ledger.ID{2}
+	r.box.Store(a)
+	err := r.box.Receipt(wire.Receipt{Verdict: wire.Refused, Hub: "hub", Store: a, Sequence: 1, Key: 1, Book: book,
+		Incarnation: s.Entry.Incarnation, Number: s.Entry.Number, Prev: s.Entry.Prev, Item: s.Hash})
+	if err != nil || len(r.box.Pending(9, none)) != 0 {
+		t.Fatal(err, "or it is offered to who refused it")
+	}
+	for range 2 {
+		r.box.Store(b)
+		if n := len(r.box.Pending(9, none)); n != 1 {
+			t.Fatalf("%d", n)
+		}
+		r.open()
+		r.loaded()
+	}
+}
+
+// crowded is a full disk until a spare is given up.
+type crowded struct{ full, freed atomic.Bool }
+
+func (c *crowded) Do(op kit.Op, do func() error) error {
+	switch {
+	case op.Kind == kit.OpRemove && strings.Contains(op.Path, "spare"):
+		err := do()
+		c.freed.Store(c.freed.Load() || err == nil)
+		return err
+	case op.Kind == kit.OpWrite && strings.HasSuffix(op.Path, ".tmp") && c.full.Load() && !c.freed.Load():
+		return unix.ENOSPC
+	}
+	return do()
+}
+
+func (r *rig) openOn(w kit.Watcher) (*Outbox, error) {
+	if r.box != nil {
+		r.box.Close()
+	}
+	var err error
+	r.box, err = Open(context.Background(), Options{Dir: r.dir, Book: book, Run: ledger.NewID(), Signer: r.signer, Clock: r.clock, Trusted: func() bool { return true },
+		Grace: time.Hour, SegmentSize: r.size, Disk: kit.Disk{Watch: w}})
+	return r.box, err
+}
+
+// On a full disk delivery still makes room: the spares serve receipts and erasing.
+func TestRoomByDelivery(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	store := ledger.ID{9}
+	var saved []Saved
+	for range 30 {
+		saved = append(saved, r.put(strings.Repeat("y", 60000)))
+	}
+	disk := &crowded{}
+	if _, err := r.openOn(disk); err != nil {
+		t.Fatal(err)
+	}
+	r.loaded()
+	r.box.sparing.Lock() // they are made by now
+	r.box.sparing.Unlock()
+	disk.full.Store(true)
+	r.box.receipts.next = fileSlots
+	r.delivered(saved, store, 1)
+	disk.freed.Store(false)
+	r.box.makeSpare(spareLog, r.box.opt.LogSize, func(d kit.Disk, path string, size int64) error { return os.WriteFile(path, make([]byte, size), 0o600) })
+	if n, err := r.box.Retire(); n == 0 || err != nil {
+		t.Fatal(n, err)
+	}
+}
+
+// Receipts that can't be read, or can't be begun, keep nobody from capturing.
+func TestReceiptsUnreadable(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	r.put("x")
+	r.box.Close()
+	bad := filepath.Join(r.dir, "receipts", "00000000.rcp")
+	tmp := filepath.Join(r.dir, "00000009.seg.tmp")
+	if err := errors.Join(os.Symlink(bad, bad), os.WriteFile(tmp, make([]byte, 99), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	r.open()
+	r.loaded()
+	s := r.put("y")
+	r.receipt(s, ledger.ID{1}, 1)
+	if _, err := os.Lstat(bad); err != nil {
+		t.Error("a file that can't be read was removed")
+	}
+	if _, err := os.Stat(tmp); err == nil {
+		t.Error("what was half made is still there")
+	}
+}
+
+// What was delivered and erased beside a segment in quarantine is not called lost.
+func TestErasedIsNotMissing(t *testing.T) {
+	r := newRig(t)
+	store := ledger.ID{9}
+	r.open()
+	var others []Saved
+	for range 150 {
+		s := r.put(strings.Repeat("y", 60000))
+		if _, _, n, _ := r.box.where(s.Hash); n != 1 {
+			others = append(others, s)
+		}
+	}
+	first := segmentPath(r.dir, 1)
+	r.check = func(_ context.Context, path string) (Index, error) {
+		if path == first {
+			return Index{}, ErrDamaged
+		}
+		return Check(path)
+	}
+	r.open()
+	r.loaded()
+	if n := r.box.Stats().Quarantine; n != 1 {
+		t.Fatalf("%d in quarantine", n)
+	}
+	before := len(r.box.Damaged())
+	r.delivered(others, store, 1)
+	if n, err := r.box.Retire(); n == 0 || err != nil {
+		t.Fatal(n, err)
+	}
+	r.open()
+	r.loaded()
+	if n := len(r.box.Damaged()); n != before {
+		t.Errorf("%d are called lost, %d before", n, before)
+	}
+}
+
+// Grace that began when the clock was set goes on over restarts.
+func TestGraceOfACartSwitchedOff(t *testing.T) {
+	r := newRig(t)
+	store := ledger.ID{9}
+	r.open()
+	r.box.Store(store)
+	s := r.put("x")
+	r.untrusted.Store(true)
+	r.receipt(s, store, 1)
+	r.untrusted.Store(false)
+	for day := range 4 {
+		r.open()
+		r.loaded()
+		r.box.Store(store)
+		r.box.Posted(r.box.Entries())
+		r.box.Watermark(wire.Watermark{Store: store, Sequence: 1 << 40})
+		for range 2 {
+			if _, err := r.box.Retire(); err != nil {
+				t.Fatal(err)
+			}
+			r.clock.Advance(25 * time.Minute) // grace is an hour
+		}
+		if _, _, _, here := r.box.where(s.Hash); here != (day < 1) {
+			t.Fatalf("day %d: here %t", day, here)
+		}
+	}
+}
+
+// A page of the present segment that goes bad beneath bbolt is an error, not the end of the agent.
+func TestBadPageNow(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	s := r.put(strings.Repeat("z", 700<<10)) // goes into bbolt
+	f, err := os.OpenFile(r.box.cur.path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := int64(2 * pageSize); at < r.size; at += pageSize {
+		if _, err := f.WriteAt(make([]byte, 16), at); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.Close()
+	n, row, ok := r.box.x.find(s.Hash)
+	if !ok {
+		t.Fatal("it is not here")
+	}
+	if _, err := r.box.read(n.n, recordKey{n.rows[row].attempt, 0, 0}); !errors.Is(err, ErrDamaged) {
+		t.Fatal(err)
+	}
+	r.put("goes on")
+}
+
+// Many long items at once fill one segment after the other, and none is refused for it.
+func TestManyLongOnes(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	var wg sync.WaitGroup
+	for range 12 {
+		wg.Go(func() {
+			if _, err := r.box.Put(t.Context(), r.key, 1, wire.Routine, []byte(strings.Repeat("z", 3<<20))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
