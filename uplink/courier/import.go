@@ -24,14 +24,18 @@ const (
 	AboutPath = "/about" // GET: About
 	KnownPath = "/known" // POST Known, gives those that the hub has
 	HeadPath  = "/head"  // POST ledger.Head
-	itemPath  = "/v1/items/"
-	postPath  = "/v1/ledger"
+	// VoidParameter with the value 1, after HeadPath: the operator trusts keys that were revoked.
+	VoidParameter = "void"
+
+	itemPath = "/v1/items/"
+	postPath = "/v1/ledger"
 )
 
 // About is what the hub says about a cart.
 type About struct {
-	Keys      []string           `json:"keys"` // fingerprints of device keys that it certified
-	Revoked   bool               `json:"revoked"`
+	Keys      []string           `json:"keys"`           // fingerprints of device keys that it certified
+	Void      []string           `json:"void,omitempty"` // of those that it has revoked since
+	Revoked   bool               `json:"revoked"`        // and no key is certified now
 	List      wire.SignedKeyList `json:"list"`
 	Watermark *wire.Watermark    `json:"watermark,omitempty"`
 }
@@ -63,7 +67,7 @@ type Trust uint8
 const (
 	Signed   Trust = 0 // what a signed head of an enrolled cart leads to
 	Unsigned Trust = 1 // also what no head leads to
-	Revoked  Trust = 2 // also what a revoked cart signed
+	Revoked  Trust = 2 // also what keys signed that were revoked since
 )
 
 // ImportedBook is what became of one book.
@@ -74,6 +78,7 @@ type ImportedBook struct {
 	Not      int      `json:"not_opened"`        // refused by the hub's signed word
 	Unsigned int      `json:"unsigned"`          // left out
 	Entries  int      `json:"entries"`
+	Void     int      `json:"void,omitempty"` // heads taken that a revoked key signed
 	Problems []Damage `json:"problems,omitempty"`
 }
 
@@ -137,8 +142,12 @@ func (b *bookImport) run(ctx context.Context) error {
 	if err := b.entries(ctx); err != nil {
 		return err
 	}
+	path := HeadPath
+	if b.x.Trust&Revoked != 0 {
+		path += "?" + VoidParameter + "=1"
+	}
 	for _, h := range heads { // after the entries: a head for which something else is here is a fork, and is told
-		if err := b.call(ctx, http.MethodPost, HeadPath, h, nil); err != nil {
+		if err := b.call(ctx, http.MethodPost, path, h, nil); err != nil {
 			b.problem("", fmt.Sprintf("the head of number %d: %v", h.Number, err))
 		}
 	}
@@ -162,13 +171,29 @@ func (b *bookImport) heads() (good []ledger.Head) {
 		}) {
 			continue
 		}
-		if _, _, err := DeviceKey(h, b.about.Keys); err != nil {
-			b.problem("", fmt.Sprintf("a head that claims number %d is not signed by a key that this hub certified", h.Number))
-			continue
+		if b.believed(h) {
+			good = append(good, h)
 		}
-		good = append(good, h)
 	}
 	return good
+}
+
+// believed says whether a head may lead to entries; if not, it is told why.
+func (b *bookImport) believed(h ledger.Head) bool {
+	if _, _, err := DeviceKey(h, b.about.Keys); err == nil {
+		return true
+	}
+	_, _, err := DeviceKey(h, b.about.Void)
+	switch {
+	case err != nil:
+		b.problem("", fmt.Sprintf("a head that claims number %d is not signed by a key that this hub certified", h.Number))
+	case b.x.Trust&Revoked == 0:
+		b.problem("", fmt.Sprintf("the head of number %d is signed by a key that was revoked; if you know that the stick is the cart's own, import with --revoked", h.Number))
+	default:
+		b.out.Void++
+		return true
+	}
+	return false
 }
 
 // follow finds the entries that can be believed: each names the hash of the one before, from a signed head down; a fork names

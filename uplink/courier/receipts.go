@@ -19,6 +19,7 @@ const InboxDir = "inbox"
 // Receipts is what a file of receipts holds. Nothing of it is verified.
 type Receipts struct {
 	Book      ledger.Book
+	Keys      *wire.SignedKeyList // of the hub; nil: none came along
 	Watermark *wire.Watermark
 	Receipts  []wire.Receipt
 }
@@ -63,7 +64,7 @@ func Fetch(disk kit.Disk, stick, state string, mine func(ledger.Book) bool) (rec
 		if c == nil || !mine(c.book) {
 			continue
 		}
-		if err := writeReceipts(disk, filepath.Join(state, InboxDir, filepath.Base(n)), c.book, nil, c.water, c.receipt); err != nil {
+		if err := writeReceipts(disk, filepath.Join(state, InboxDir, filepath.Base(n)), c.book, c.keys, c.water, c.receipt); err != nil {
 			return receipts, damage, err
 		}
 		receipts += len(c.receipt)
@@ -92,7 +93,7 @@ func ReadInbox(disk kit.Disk, state string, use func(Receipts) (done bool, err e
 		}
 		done := true // one that says nothing: the stick has it still
 		if c != nil {
-			if done, err = use(Receipts{c.book, c.water, c.receipt}); err != nil {
+			if done, err = use(Receipts{c.book, c.keys, c.water, c.receipt}); err != nil {
 				return err
 			}
 		}

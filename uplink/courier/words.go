@@ -31,6 +31,9 @@ func (x Imported) Print(w io.Writer) error {
 			continue
 		}
 		say("%s of cart %s of %s: the hub holds %d items of this stick and gave a receipt for each; %d ledger entries came along.", kind, b.Cart, b.Tenant, b.Items, b.Entries)
+		if b.Void > 0 {
+			say("  %d heads are signed by a key that was revoked; you said that they count.", b.Void)
+		}
 		for _, p := range b.Problems {
 			say("  %s: %s.", p.File, p.What)
 			some = true

@@ -448,7 +448,7 @@ func TestPermanent(t *testing.T) {
 		err  error
 		want bool
 	}{
-		{p(400, "malformed"), true}, {p(422, "wrong-hash"), true}, {p(422, "chunk-damaged"), false}, {p(429, "busy"), true}, {p(500, "internal"), false},
+		{p(400, "malformed"), true}, {p(422, "wrong-hash"), true}, {p(422, "chunk-damaged"), false}, {p(429, "busy"), false}, {p(500, "internal"), false},
 		{p(507, "disk-full"), false}, {fmt.Errorf("x: %w", outbox.ErrDamaged), true}, {errors.New("cut"), false}, {context.DeadlineExceeded, false},
 	} {
 		if permanent(c.err) != c.want {

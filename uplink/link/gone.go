@@ -18,7 +18,8 @@ const ReceiptsPath = "/v1/receipts"
 
 // A hub that was restored from a backup may miss what it had signed for since. What the cart still holds it offers again; of
 // what it has erased it shows the receipts, so that the hub can say what is gone. That is for people to read: it goes when
-// the bulk lane has nothing else to do, a little at a time.
+// the bulk lane has nothing else to do, a little at a time. A cart that was claimed to another hub keeps the first one's receipts:
+// they say nothing to this one, and are not shown.
 const (
 	goneBatch  = 60   // receipts of one POST: about a second at 100 kb/s
 	goneBuffer = 4096 // receipts read at a time
@@ -45,8 +46,11 @@ func (d *delivery) showGone(ctx context.Context, lane Lane) (worked bool) {
 	if s.store != d.store {
 		s.store, s.book, s.read, s.next, s.done, s.stuck = d.store, 0, 0, nil, false, nil
 	}
+	d.c.mu.Lock()
+	hub := d.c.keys.Hub
+	d.c.mu.Unlock()
 	books := d.c.opt.Books()
-	if s.done || s.stuck == d || len(books) == 0 || !s.more(books, d.store) {
+	if s.done || s.stuck == d || len(books) == 0 || !s.more(books, d.store, hub) {
 		return false
 	}
 	n := min(goneBatch, len(s.next))
@@ -60,12 +64,15 @@ func (d *delivery) showGone(ctx context.Context, lane Lane) (worked bool) {
 	return true
 }
 
-// more makes sure that there are receipts to show; false when all were shown.
-func (s *showing) more(books []*outbox.Outbox, store ledger.ID) bool {
+// more makes sure that there are receipts of the hub to show; false when all were shown.
+func (s *showing) more(books []*outbox.Outbox, store ledger.ID, hub string) bool {
 	for ; len(s.next) == 0 && s.book < len(books); s.book, s.read = s.book+1, 0 {
 		i := 0
 		for r := range books[s.book].Gone(store) {
 			if i++; i <= s.read {
+				continue
+			}
+			if s.read = i; r.Hub != hub {
 				continue
 			}
 			if s.next = append(s.next, r); len(s.next) == goneBuffer {
@@ -73,7 +80,6 @@ func (s *showing) more(books []*outbox.Outbox, store ledger.ID) bool {
 			}
 		}
 		if len(s.next) > 0 {
-			s.read += len(s.next)
 			return true
 		}
 	}

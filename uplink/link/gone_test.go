@@ -21,14 +21,18 @@ import (
 	"telecart/uplink/wire"
 )
 
-// A new store of the hub is shown every receipt of what was erased, once, by the bulk lane; a store that refuses is asked again
+// A new store of the hub is shown every receipt that this hub gave of what was erased, once, by the bulk lane; a store that refuses is asked again
 // over the next link.
 func TestShowGone(t *testing.T) {
 	dir, book := t.TempDir(), ledger.Book{Tenant: "north", Cart: "cart-1"}
 	b := binary.BigEndian.AppendUint32([]byte("TCG\x01"), 1) // FORMAT.md
-	b = binary.BigEndian.AppendUint32(b, 100)
-	for n := range uint64(100) {
-		raw := wire.Receipt{Verdict: wire.Received, Hub: "hub.example", Store: ledger.ID{9}, Sequence: n, Book: book, Number: n, Item: ledger.Hash{byte(n), 1}}.Marshal()
+	b = binary.BigEndian.AppendUint32(b, 150)
+	for n := range uint64(150) {
+		r := wire.Receipt{Verdict: wire.Received, Hub: "hub.example", Store: ledger.ID{9}, Sequence: n, Book: book, Number: n - n/3, Item: ledger.Hash{byte(n), 1}}
+		if n%3 == 2 { // of before the cart was claimed to this hub
+			r.Hub, r.Number = "old.example", 1000+n
+		}
+		raw := r.Marshal()
 		b = append(binary.BigEndian.AppendUint16(b, uint16(len(raw))), raw...)
 	}
 	b = binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
@@ -61,7 +65,7 @@ func TestShowGone(t *testing.T) {
 	}))
 	defer srv.Close()
 	defer srv.Client().CloseIdleConnections()
-	c := &Client{opt: Options{Base: srv.URL, Bulk: srv.Client(), Log: slog.New(slog.DiscardHandler), Books: func() []*outbox.Outbox { return []*outbox.Outbox{box} }}}
+	c := &Client{keys: wire.KeyList{Hub: "hub.example"}, opt: Options{Base: srv.URL, Bulk: srv.Client(), Log: slog.New(slog.DiscardHandler), Books: func() []*outbox.Outbox { return []*outbox.Outbox{box} }}}
 	all := func(d *delivery, lane Lane) (n int) {
 		for d.showGone(context.Background(), lane) {
 			n++

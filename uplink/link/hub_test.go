@@ -49,9 +49,11 @@ type fakeHub struct {
 	heard   chan Message
 	talk    chan Message // sent to the cart
 	entries chan []byte
+	post    func() *wire.Problem // of entries
 
 	clock  kit.Clock
 	box    *outbox.Outbox
+	opt    outbox.Options
 	key    *seal.Key
 	client *Client
 	states chan Status
@@ -102,7 +104,15 @@ func newHub(t *testing.T, clock kit.Clock) *fakeHub {
 		done: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+Path, h.link)
-	mux.HandleFunc("POST "+LedgerPath, func(_ http.ResponseWriter, r *http.Request) { b, _ := io.ReadAll(r.Body); h.entries <- b })
+	mux.HandleFunc("POST "+LedgerPath, func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		h.entries <- b
+		if h.post != nil {
+			if p := h.post(); p != nil {
+				p.Write(w)
+			}
+		}
+	})
 	mux.HandleFunc("PUT "+ItemPath+"{hash}", func(w http.ResponseWriter, r *http.Request) {
 		var n [4]byte
 		io.ReadFull(r.Body, n[:])
@@ -133,7 +143,8 @@ func newHub(t *testing.T, clock kit.Clock) *fakeHub {
 		h.key, err = sealer.NewKey(ledger.NewID())
 	}
 	if err == nil {
-		h.box, err = outbox.Open(t.Context(), outbox.Options{Dir: t.TempDir(), Book: book, Run: run, Signer: device, Clock: kit.System{}, SegmentSize: 2 << 20})
+		h.opt = outbox.Options{Dir: t.TempDir(), Book: book, Run: run, Signer: device, Clock: kit.System{}, SegmentSize: 2 << 20}
+		h.box, err = outbox.Open(t.Context(), h.opt)
 	}
 	if err != nil {
 		t.Fatal(err)

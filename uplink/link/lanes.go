@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
@@ -38,7 +39,8 @@ type delivery struct {
 	store   ledger.ID // the hub's, as it said in its welcome
 	workers []*worker // one of the first kind of each lane is enough to be woken
 
-	posting sync.Mutex
+	posting sync.Mutex     // one worker at a time tells of entries
+	entries retry          // when the hub did not take them; needs posting
 	rest    sync.WaitGroup // hedges that came second
 	road    road
 
@@ -49,10 +51,19 @@ type delivery struct {
 	slot   time.Time             // until then the share of the link is used up
 }
 
-// retry is when an item that failed is due again, and how long it was to wait.
+// retry is when what failed is due again, and how long it was to wait.
 type retry struct {
 	at   time.Time
 	wait time.Duration
+}
+
+// after is when it is due once it failed another time.
+func (r retry) after(now time.Time, err error) retry {
+	wait := min(max(2*r.wait, retryMin), retryMax)
+	if permanent(err) {
+		wait = retryMax
+	}
+	return retry{now.Add(wait), wait}
 }
 
 func newDelivery(c *Client, store ledger.ID) *delivery {
@@ -138,15 +149,13 @@ func (j job) vital() bool { return j.lane == LaneSmall && j.ref.Urgency == wire.
 
 // step is Step with a way to send; it says how long to wait for the next try if nothing is due.
 func (d *delivery) step(ctx context.Context, w *worker, send func(context.Context, job) error) (worked bool, wait time.Duration, err error) {
-	d.posting.Lock()
-	err = d.c.postEntries(ctx)
-	d.posting.Unlock()
+	again, err := d.post(ctx)
 	if err != nil {
 		return false, 0, err
 	}
 	j, wait := d.pick(w)
 	if j.box == nil {
-		return d.showGone(ctx, w.lane), wait, nil
+		return d.showGone(ctx, w.lane), sooner(wait, again), nil
 	}
 	if w.next != nil {
 		nudge(w.next.wake)
@@ -156,27 +165,64 @@ func (d *delivery) step(ctx context.Context, w *worker, send func(context.Contex
 	return true, 0, err
 }
 
+// post tells the hub of the entries that are no items, by one worker at a time. Items don't wait for that, and a hub that
+// refuses entries still gets items, which it takes in any order: again says how long to wait then. An error is the connection's.
+func (d *delivery) post(ctx context.Context) (again time.Duration, err error) {
+	if !d.c.unposted() {
+		return 0, nil
+	}
+	if !d.posting.TryLock() {
+		return retryMin, nil // it may have looked before the newest was saved
+	}
+	defer d.posting.Unlock()
+	now := d.c.opt.Clock.Now()
+	if d.entries.at.After(now) {
+		return d.entries.at.Sub(now), nil
+	}
+	err = d.c.postEntries(ctx)
+	var p *wire.Problem
+	if !errors.As(err, &p) {
+		d.entries = retry{}
+		return 0, err
+	}
+	now = d.c.opt.Clock.Now()
+	d.entries = d.entries.after(now, err)
+	d.c.opt.Log.Warn("link: ledger entries not taken", "err", err)
+	return d.entries.wait, nil
+}
+
+// sooner is the shorter of two waits, of which 0 is none.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
 // pick finds the item that is due, or says how long to wait for the next try.
 func (d *delivery) pick(w *worker) (job, time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now, wait := d.c.opt.Clock.Now(), time.Duration(0)
 	for _, box := range d.c.opt.Books() {
+		due := false
 		refs := box.Pending(2, func(r outbox.Ref) bool {
 			if bulk := r.Length > smallItem; bulk != (w.lane == LaneBulk) || d.flying[r.Hash] || w.takes != nil && !w.takes(r) {
 				return true
 			}
 			if t := d.later[r.Hash].at; t.After(now) {
-				if wait == 0 || t.Sub(now) < wait {
-					wait = t.Sub(now)
-				}
+				wait = sooner(wait, t.Sub(now))
 				return true
 			}
+			due = true
 			return false
 		})
 		if len(refs) > 0 {
 			d.flying[refs[0].Hash] = true
 			return job{box, refs[0], w.lane, len(refs) == 1 || refs[1].Urgency != wire.Urgent}, 0
+		}
+		if due { // it can't be read at the moment
+			wait = sooner(wait, retryMax)
 		}
 	}
 	return job{}, wait
@@ -187,23 +233,21 @@ func (d *delivery) settle(ctx context.Context, ref outbox.Ref, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.flying, ref.Hash)
-	switch {
-	case err == nil || ctx.Err() != nil:
+	if err == nil || ctx.Err() != nil {
 		delete(d.later, ref.Hash)
 		return
-	case permanent(err):
-		d.later[ref.Hash] = retry{d.c.opt.Clock.Now().Add(retryMax), retryMax}
-	default:
-		wait := min(max(2*d.later[ref.Hash].wait, retryMin), retryMax)
-		d.later[ref.Hash] = retry{d.c.opt.Clock.Now().Add(wait), wait}
 	}
+	d.later[ref.Hash] = d.later[ref.Hash].after(d.c.opt.Clock.Now(), err)
 	d.c.opt.Log.Warn("link: item not delivered", "item", ref.Hash, "err", err)
 }
 
-// permanent says whether trying again soon is pointless: the one place that decides it.
+// permanent says whether trying again soon is pointless: the one place that decides it. Too many requests (429) soon are fewer.
 func permanent(err error) bool {
 	var p *wire.Problem
-	return errors.As(err, &p) && p.Status >= 400 && p.Status < 500 && p.Code != "chunk-damaged" || errors.Is(err, outbox.ErrDamaged)
+	if errors.As(err, &p) && p.Status >= 400 && p.Status < 500 {
+		return p.Status != http.StatusTooManyRequests && p.Code != "chunk-damaged"
+	}
+	return errors.Is(err, outbox.ErrDamaged)
 }
 
 // plain sends an item once.

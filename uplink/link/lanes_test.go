@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -219,5 +221,97 @@ func TestBodyEnds(t *testing.T) {
 	b.Close()
 	if _, err := b.Read(make([]byte, 10)); err != errClosed {
 		t.Errorf("%v", err)
+	}
+}
+
+// A hub that refuses entries gets items all the same, is asked again after a while, and keeps its link.
+func TestEntriesRefused(t *testing.T) {
+	for _, p := range []*wire.Problem{wire.NewProblem(507, "disk-full", "Full", ""), wire.NewProblem(429, "busy", "Busy", "")} {
+		clock := kit.NewManual(start)
+		h := newHub(t, clock)
+		refuse := p
+		h.post = func() *wire.Problem { return refuse }
+		h.save(10)
+		h.greeted()
+		if !h.step(LaneSmall) || h.box.Stats().Held != 0 || len(h.box.Entries()) == 0 {
+			t.Fatalf("%s: %+v, %d entries", p.Code, h.box.Stats(), len(h.box.Entries()))
+		}
+		refuse = nil
+		clock.Advance(retryMin - 1)
+		if h.step(LaneSmall); len(h.entries) != 1 {
+			t.Fatalf("%s: asked %d times at once", p.Code, len(h.entries))
+		}
+		clock.Advance(1)
+		if h.step(LaneSmall); len(h.entries) != 2 || len(h.box.Entries()) != 0 {
+			t.Fatalf("%s: asked %d times, %d entries", p.Code, len(h.entries), len(h.box.Entries()))
+		}
+	}
+	h := newHub(t, kit.System{})
+	var asked atomic.Int32
+	h.post = func() *wire.Problem {
+		if asked.Add(1) < 3 {
+			return wire.NewProblem(507, "disk-full", "Full", "")
+		}
+		return nil
+	}
+	h.run()
+	for range 3 {
+		next(t, "the entries", h.entries)
+	}
+	if len(h.dials) != 1 || !h.client.Status().Up {
+		t.Errorf("%d dials, %+v", len(h.dials), h.client.Status())
+	}
+}
+
+// While the entries are on their way an item does not wait for them.
+func TestEntriesHang(t *testing.T) {
+	h := newHub(t, kit.System{})
+	release := make(chan struct{})
+	h.post = func() *wire.Problem { <-release; return nil }
+	h.run()
+	next(t, "the entries", h.entries)
+	h.urgent(10)
+	h.until("the vital sign", func() bool { return h.box.Stats().Held == 0 })
+	if len(h.box.Entries()) == 0 {
+		t.Error("the hub has not answered yet")
+	}
+	close(release)
+}
+
+// What can't be read at the moment is looked at again, though nobody says that it can be.
+func TestLookAgain(t *testing.T) {
+	h := newHub(t, kit.System{})
+	s := h.save(10)
+	old, _ := filepath.Glob(filepath.Join(h.opt.Dir, "0*"))
+	if err := h.box.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if h.box, err = outbox.Open(t.Context(), h.opt); err != nil {
+		t.Fatal(err)
+	}
+	h.until("all is loaded", func() bool { return h.box.Stats().Loading == 0 })
+	move := func(from, to string) {
+		for _, f := range old {
+			if err := os.Rename(f+from, f+to); err != nil && !os.IsNotExist(err) {
+				t.Fatal(err)
+			}
+		}
+	}
+	h.greeted()
+	d := h.client.out
+	if _, err := h.box.Manifest(s.Hash); err != nil { // now it is known where all lies
+		t.Fatal(err)
+	}
+	move("", ".away")
+	if j, wait := d.pick(&worker{lane: LaneBulk}); j.box != nil || wait != 0 {
+		t.Errorf("the other lane: %s", wait)
+	}
+	if j, wait := d.pick(&worker{lane: LaneSmall}); j.box != nil || wait != retryMax || h.box.Stats().Held != 1 {
+		t.Errorf("wait %s, %+v", wait, h.box.Stats())
+	}
+	move(".away", "")
+	if !h.step(LaneSmall) || h.box.Stats().Held != 0 {
+		t.Errorf("%+v", h.box.Stats())
 	}
 }

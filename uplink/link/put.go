@@ -43,6 +43,11 @@ func (c *Client) postEntries(ctx context.Context) error {
 	return nil
 }
 
+// unposted says whether there are such entries.
+func (c *Client) unposted() bool {
+	return slices.ContainsFunc(c.opt.Books(), func(b *outbox.Outbox) bool { return len(b.Entries()) > 0 })
+}
+
 func (c *Client) postSome(ctx context.Context, box *outbox.Outbox, es []ledger.Entry) error {
 	ctx, cancel := context.WithTimeout(ctx, postWait)
 	defer cancel()

@@ -83,7 +83,7 @@ func (c *Client) Welcome(ctx context.Context, h Hello, w Welcome) error {
 // ErrStore: Step was asked to deliver to another store than the one of the last welcome.
 var ErrStore = errors.New("link: not the store that said welcome; greet again")
 
-// Step tells the hub of ledger entries that it does not have yet, then sends the item of a lane that is due first, and
+// Step tells the hub of ledger entries that it does not have yet, unless it has just refused them, then sends the item of a lane that is due first, and
 // keeps its receipt. Worked says that there was one; its failure is remembered, and it is due again later. An error without
 // work is the connection's.
 func (c *Client) Step(ctx context.Context, store ledger.ID, lane Lane) (worked bool, err error) {

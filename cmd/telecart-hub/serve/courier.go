@@ -91,10 +91,11 @@ func (d courierDoor) about(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := courier.About{Revoked: !c.Revoked.IsZero() && !c.Revoked.Before(c.Enrolled), List: d.f.signed}
-	if a.Keys, err = d.f.store.DeviceKeys(r.Context(), tenant, cart); err != nil {
+	a := courier.About{List: d.f.signed}
+	if a.Keys, a.Void, err = d.f.store.DeviceKeys(r.Context(), tenant, cart); err != nil {
 		return nil, err
 	}
+	a.Revoked = !c.Revoked.IsZero() && len(a.Keys) == 0
 	if len(a.Keys) == 0 && !a.Revoked {
 		return nil, store.ErrNotFound // a claim was issued, and never redeemed
 	}
@@ -111,16 +112,19 @@ func (d courierDoor) known(r *http.Request) (any, error) {
 	return d.f.store.Leads(r.Context(), ledger.Book{Tenant: r.PathValue("tenant"), Cart: r.PathValue("cart"), Practice: q.Practice}, q.Hashes)
 }
 
-// head takes a signed head, as a Hello would bring it.
+// head takes a signed head, as a Hello would bring it; one by a key that was revoked only if the operator says so.
 func (d courierDoor) head(r *http.Request) (any, error) {
 	var h ledger.Head
 	if err := json.NewDecoder(r.Body).Decode(&h); err != nil {
 		return nil, fmt.Errorf("the head can't be read: %w", err)
 	}
 	p := ingest.Peer{Tenant: r.PathValue("tenant"), Cart: r.PathValue("cart")}
-	keys, err := d.f.store.DeviceKeys(r.Context(), p.Tenant, p.Cart)
+	keys, void, err := d.f.store.DeviceKeys(r.Context(), p.Tenant, p.Cart)
 	if err != nil {
 		return nil, err
+	}
+	if r.URL.Query().Get(courier.VoidParameter) == "1" {
+		keys = append(keys, void...)
 	}
 	key, _, err := courier.DeviceKey(h, keys)
 	if err != nil {

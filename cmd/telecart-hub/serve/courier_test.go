@@ -3,6 +3,7 @@ package serve
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"telecart/device/kit"
 	"telecart/uplink/courier"
 	"telecart/uplink/courier/inbox"
+	"telecart/uplink/hub/store"
 	"telecart/uplink/outbox"
 	"telecart/uplink/outbox/reader/author"
 	"telecart/uplink/seal"
@@ -38,7 +40,11 @@ type carrier struct {
 }
 
 func newCarrier(t *testing.T) *carrier {
-	c := &carrier{t: t, h: start(t, initState(t)), state: t.TempDir(), stick: t.TempDir()}
+	return carrierAt(t, start(t, initState(t)))
+}
+
+func carrierAt(t *testing.T, h *running) *carrier {
+	c := &carrier{t: t, h: h, state: t.TempDir(), stick: t.TempDir()}
 	c.cart = c.h.enrol(filepath.Join(c.state, "identity"))
 	w := c.cart.dial()
 	b, err := json.Marshal(w.Keys)
@@ -270,5 +276,42 @@ func TestCourierBelievesNobody(t *testing.T) {
 	c.no(err)
 	if out, said = c.imported(courier.Signed); len(out.Books) != 1 || !strings.Contains(said, "not enrolled at this hub") {
 		t.Errorf("%s\n%+v", said, out)
+	}
+}
+
+// TestCourierRevoked: after "stolen, revoked, replaced" the replacement's stick is as good as any; the stolen cart's counts only if
+// the operator says so, and that is told.
+func TestCourierRevoked(t *testing.T) {
+	stolen := newCarrier(t)
+	state := stolen.h.state
+	stolen.save(wire.Routine, 100)
+	stolen.no(stolen.box.SaveHead())
+	stolen.export(courier.Export{})
+	stolen.h.stop()
+	db, err := sql.Open("sqlite", filepath.Join(state, "store/hub.db")) // it was enrolled an hour ago: certificates count in whole seconds
+	stolen.no(err)
+	_, err = db.ExecContext(t.Context(), `UPDATE certificates SET issued = issued - 3600000000000`)
+	stolen.no(err, db.Close())
+	f, err := openFolder(t.Context(), state, store.Options{Clock: kit.System{}})
+	stolen.no(err)
+	stolen.no(f.store.RevokeCart(t.Context(), "north", "cart-1", time.Now().Add(-time.Minute)), f.store.Close())
+	if out, said := stolen.imported(courier.Signed); out.Books[0].Items != 0 || !strings.Contains(out.Books[0].Refused, "revoked") {
+		t.Errorf("before it was replaced: %s", said)
+	}
+
+	h := start(t, state)
+	good := carrierAt(t, h)
+	good.save(wire.Routine, 100)
+	good.no(good.box.SaveHead())
+	good.export(courier.Export{})
+	if out, said := good.imported(courier.Signed); out.Books[0].Items != 1 || out.Books[0].Void != 0 || len(out.Books[0].Problems) != 0 {
+		t.Errorf("the replacement: %s", said)
+	}
+	if out, said := stolen.imported(courier.Signed); out.Books[0].Items != 0 || out.Books[0].Unsigned != 1 || !strings.Contains(said, "signed by a key that was revoked; if you know") {
+		t.Errorf("the stolen one: %s", said)
+	}
+	if out, said := stolen.imported(courier.Revoked); out.Books[0].Items != 1 || out.Books[0].Void == 0 || len(out.Books[0].Problems) != 0 ||
+		!strings.Contains(said, "signed by a key that was revoked; you said that they count") {
+		t.Errorf("the operator knows better: %s", said)
 	}
 }

@@ -128,3 +128,16 @@ func FuzzBlobSkipper(f *testing.F) {
 		}
 	})
 }
+
+// The status names items whose files can't be read, and says how many more there are.
+func TestStatusOfUnreadable(t *testing.T) {
+	var out strings.Builder
+	if err := (KeysReply{Unreadable: 3, Named: []string{"item aa of north: missing", "item bb of north: damaged"}}).Print(&out, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"\n3 items are in no line above", "\n  item aa of north: missing\n  item bb of north: damaged\n  and 1 more\n"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("%q is missing in:\n%s", want, out.String())
+		}
+	}
+}

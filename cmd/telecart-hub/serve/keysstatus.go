@@ -24,7 +24,12 @@ type KeysReply struct {
 	Expires time.Time   `json:"expires"`
 	Epochs  []EpochLine `json:"epochs"`
 	Carts   []CartLine  `json:"carts"`
+
+	Unreadable int      `json:"unreadable,omitempty"` // items whose file is missing or damaged: they are in no epoch's line
+	Named      []string `json:"named,omitempty"`      // of these, at most maxNamed
 }
+
+const maxNamed = 100
 
 // EpochLine is one epoch.
 type EpochLine struct {
@@ -58,10 +63,15 @@ func KeysStatus(ctx context.Context, state string) (KeysReply, error) {
 // Keys says how the keys stand.
 func (o office) Keys(ctx context.Context, _ KeysRequest) (r KeysReply, err error) {
 	s := o.f.store
-	if err := s.IndexKeys(ctx); err != nil {
+	bad, err := s.IndexKeys(ctx)
+	if err != nil {
 		return r, err
 	}
-	r = KeysReply{Hub: o.f.list.Hub, List: o.f.list.Version, Issued: o.f.list.Issued, Expires: o.f.list.Expires, Epochs: []EpochLine{}, Carts: []CartLine{}}
+	r = KeysReply{Hub: o.f.list.Hub, List: o.f.list.Version, Issued: o.f.list.Issued, Expires: o.f.list.Expires, Epochs: []EpochLine{}, Carts: []CartLine{},
+		Unreadable: len(bad)}
+	for _, u := range bad[:min(len(bad), maxNamed)] {
+		r.Named = append(r.Named, u.Error())
+	}
 	use, err := s.EpochUse(ctx)
 	if err != nil {
 		return r, err
@@ -212,6 +222,15 @@ func (r KeysReply) Print(out io.Writer, now time.Time) error {
 	for _, e := range r.Epochs {
 		for _, b := range e.Blocked {
 			fmt.Fprintf(out, "epoch %d waits for %s\n", e.Epoch, b)
+		}
+	}
+	if r.Unreadable > 0 {
+		fmt.Fprintf(out, "\n%d items are in no line above, for their files can't be read. No epoch can be destroyed until they are here again:\n", r.Unreadable)
+		for _, n := range r.Named {
+			fmt.Fprintf(out, "  %s\n", n)
+		}
+		if more := r.Unreadable - len(r.Named); more > 0 {
+			fmt.Fprintf(out, "  and %d more\n", more)
 		}
 	}
 	_, err := fmt.Fprintln(out, "\nWhat a courier carries are copies: a cart says that all is here only when the hub has signed for it, however it came.")

@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"time"
 
 	"telecart/capture/ledger"
@@ -14,6 +15,7 @@ import (
 
 // The clinic is told of what arrived after it is durable, so a hub that dies in between has told nobody. Which receipts the
 // clinic was told of is written down now and then (a cursor); what came after it is told again at the next start, as news.
+// Many requests report receipts at once, so a later one may be told first: the cursor stays below whatever was not told.
 // Telling twice does no harm: a notice has the name of what caused it.
 const (
 	observerPatience = 1024
@@ -32,7 +34,9 @@ type observer struct {
 	ended   chan struct{}
 	recent  []store.Item // that nobody was told of before the last end
 	missed  map[missedItem]bool
-	told    uint64
+	from    uint64                // the cursor: everything up to it was told, or is nothing to tell
+	reach   uint64                // of the receipts when recent was read: older ones are told with it, or are history
+	told    map[missedItem]uint64 // what was told of the receipts after from, by their sequence
 }
 
 type missedItem struct {
@@ -46,7 +50,8 @@ type lostItems struct {
 }
 
 func newObserver(s *store.Store, m *metrics, clock kit.Clock, log *slog.Logger) *observer {
-	return &observer{store: s, clock: clock, log: log, metrics: m, events: make(chan any, observerPatience), ended: make(chan struct{}), missed: map[missedItem]bool{}}
+	return &observer{store: s, clock: clock, log: log, metrics: m, events: make(chan any, observerPatience), ended: make(chan struct{}),
+		missed: map[missedItem]bool{}, told: map[missedItem]uint64{}}
 }
 
 // recall reads what arrived and was not told. A hub without a cursor (new, restored, or of an earlier release) begins with one.
@@ -55,14 +60,14 @@ func (o *observer) recall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if !ok {
-		if from, _, err = o.store.Reach(ctx); err == nil {
-			err = o.store.SetCursor(ctx, cursorName, from)
-		}
-		o.told = from
+	if o.reach, _, err = o.store.Reach(ctx); err != nil {
 		return err
 	}
-	o.told = from
+	if !ok {
+		o.from = o.reach
+		return o.store.SetCursor(ctx, cursorName, o.from)
+	}
+	o.from = from
 	o.recent, err = o.store.Since(ctx, from, maxRecalled)
 	for _, i := range o.recent {
 		o.missed[missedItem{i.Book.Tenant, i.Item}] = true
@@ -104,20 +109,21 @@ func (o *observer) run(ctx context.Context, s *clinic.Service) {
 	defer close(o.ended)
 	whole := context.WithoutCancel(ctx) // what was begun to be told is told, or the cursor would skip it
 	for _, i := range o.recent {
-		s.Observe(whole, i.Arrival())
-		o.told = max(o.told, i.Sequence)
+		o.tell(whole, s, i)
 	}
 	o.recent = nil
-	kept := uint64(0)
+	kept := o.from
+	o.move(o.reach)
 	keep := func(ctx context.Context) {
-		if o.told == kept {
-			return
+		err := o.advance(ctx, s)
+		if err == nil && o.from != kept {
+			err = o.store.SetCursor(ctx, cursorName, o.from)
 		}
-		if err := o.store.SetCursor(ctx, cursorName, o.told); err != nil {
+		if err != nil {
 			o.log.Warn("hub: what was told is not written down; it may be told again", "err", err)
 			return
 		}
-		kept = o.told
+		kept = o.from
 	}
 	defer func() { keep(whole) }()
 	due := o.clock.After(cursorEvery)
@@ -131,8 +137,7 @@ func (o *observer) run(ctx context.Context, s *clinic.Service) {
 		case e := <-o.events:
 			switch e := e.(type) {
 			case ingest.ItemEvent:
-				s.Observe(whole, e.Item.Arrival())
-				o.told = max(o.told, e.Sequence)
+				o.tell(whole, s, e.Item)
 			case ingest.Fork:
 				s.Fork(whole, cartOf(e.Book), store.Trouble{Incarnation: e.Incarnation, Number: e.Number}.Where())
 			case lostItems:
@@ -140,6 +145,53 @@ func (o *observer) run(ctx context.Context, s *clinic.Service) {
 			}
 		}
 	}
+}
+
+func (o *observer) tell(ctx context.Context, s *clinic.Service, i store.Item) {
+	s.Observe(ctx, i.Arrival())
+	o.told[missedItem{i.Book.Tenant, i.Item}] = i.Sequence
+}
+
+// advance moves the cursor up to the first receipt that was not told. Ledger entries and refusals have a place in the sequence,
+// too; they are nothing to tell, and don't hold it up.
+func (o *observer) advance(ctx context.Context, s *clinic.Service) error {
+	if len(o.told) == 0 {
+		return nil
+	}
+	reach, _, err := o.store.Reach(ctx) // before the list: what is committed in between is in the list
+	if err != nil {
+		return err
+	}
+	fresh, err := o.store.FreshSince(ctx, o.from, maxRecalled)
+	if err != nil {
+		return err
+	}
+	to := reach
+	if len(fresh) == maxRecalled {
+		to = fresh[len(fresh)-1].Sequence
+	}
+	for _, f := range fresh {
+		if _, told := o.told[missedItem{f.Tenant, f.Item}]; told {
+			to = max(to, f.Sequence)
+			continue
+		}
+		if len(o.told) < maxRecalled { // it is on its way
+			to = f.Sequence - 1
+			break
+		}
+		it, err := o.store.Item(ctx, f.Tenant, f.Item) // it was lost on its way: what waits for it must not grow for ever
+		if err != nil {
+			return err
+		}
+		o.tell(ctx, s, it)
+	}
+	o.move(to)
+	return nil
+}
+
+func (o *observer) move(to uint64) {
+	o.from = max(o.from, to)
+	maps.DeleteFunc(o.told, func(_ missedItem, sequence uint64) bool { return sequence <= o.from })
 }
 
 func cartOf(b ledger.Book) clinic.Cart { return clinic.Cart{Tenant: b.Tenant, Name: b.Cart} }

@@ -114,3 +114,108 @@ func TestToldAfterCrash(t *testing.T) {
 		})
 	}
 }
+
+// Requests are many at once: the later of two items may be told first, and the hub may stop before the other one is. That one is
+// told at the next start; entries and refusals, which are nothing to tell, hold nothing up.
+func TestToldOutOfOrder(t *testing.T) {
+	ctx := t.Context()
+	clock := kit.NewManual(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC))
+	s, err := store.Open(ctx, t.TempDir(), store.Options{Clock: clock})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	book := ledger.Book{Tenant: "north", Cart: "cart-1"}
+	chain := ledger.NewChain(book, ledger.NewID(), ledger.NewID())
+	commit := func(v wire.Verdict) (it store.Item) {
+		t.Helper()
+		h := wire.Header{Suite: 1, Kind: uint8(capture.Note), Tenant: "north", Cart: "cart-1", Encounter: ledger.ID{1}, Salt: [32]byte{byte(chain.Next)}, Length: 256}
+		m := wire.Manifest{Header: h.Marshal(), Chunks: []ledger.Hash{{1}}}
+		m.Entry = chain.Entry(ledger.Item, m.Hash())
+		chain = chain.Advance(m.Entry)
+		done, err := s.Commit(ctx, store.Arrival{Manifest: m, Header: h, Verdict: v, At: clock.Now(), Meta: []byte(`{"kind":"note"}`)},
+			func(ledger.ID, uint64) ([]byte, uint32) { return []byte("receipt"), 1 })
+		if err == nil && v == wire.Received {
+			it, err = s.Item(ctx, "north", m.Hash())
+		}
+		if err != nil || it.Sequence != done.Sequence && v == wire.Received {
+			t.Fatal(err, it.Sequence, done.Sequence)
+		}
+		return it
+	}
+	entry := func() {
+		t.Helper()
+		e := chain.Entry(ledger.Run, ledger.Hash{})
+		chain = chain.Advance(e)
+		if _, _, err := s.AddEntries(ctx, book, []ledger.Entry{e}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cursor := func(want uint64) {
+		t.Helper()
+		if got, ok, err := s.Cursor(ctx, cursorName); got != want || !ok || err != nil {
+			t.Fatalf("cursor %d %v %v, want %d", got, ok, err, want)
+		}
+	}
+	// life tells of what it finds untold, says how many that were, and ends in good order.
+	life := func() int {
+		t.Helper()
+		o := newObserver(s, newMetrics(), clock, slog.New(slog.DiscardHandler))
+		if err := o.recall(ctx); err != nil {
+			t.Fatal(err)
+		}
+		c, err := clinic.New(ctx, clinic.Options{Store: s.Clinic(), Cabinet: s.Clinic(), Rooms: alone{}, Greeter: alone{}, Tokens: clinic.NewTokens(clock), Clock: clock,
+			Log: slog.New(slog.DiscardHandler)}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := len(o.recent)
+		short, cancel := context.WithCancel(ctx)
+		cancel()
+		o.run(short, c)
+		return n
+	}
+	life()
+	cursor(0)
+	entry()                         // 1
+	first := commit(wire.Received)  // 2
+	commit(wire.Refused)            // 3
+	second := commit(wire.Received) // 4
+	commit(wire.Received)           // 5
+	entry()                         // 6
+	o := newObserver(s, newMetrics(), clock, slog.New(slog.DiscardHandler))
+	o.told[missedItem{"north", second.Item}] = second.Sequence
+	if err := o.advance(ctx, nil); err != nil || o.from != 1 || len(o.told) != 1 {
+		t.Fatal(err, o.from, o.told)
+	}
+	o.told[missedItem{"north", first.Item}] = first.Sequence
+	if err := o.advance(ctx, nil); err != nil || o.from != 4 || len(o.told) != 0 {
+		t.Fatal(err, o.from, o.told)
+	}
+	if n := life(); n != 3 { // of the former life nothing was written down
+		t.Fatalf("%d to tell", n)
+	}
+	cursor(6)
+	commit(wire.Received)          // 7
+	fifth := commit(wire.Received) // 8
+	entry()                        // 9
+	o = newObserver(s, newMetrics(), clock, slog.New(slog.DiscardHandler))
+	if err := o.recall(ctx); err != nil || len(o.recent) != 2 {
+		t.Fatal(err, len(o.recent))
+	}
+	o.recent, o.reach = nil, 6 // they came after this start
+	c, err := clinic.New(ctx, clinic.Options{Store: s.Clinic(), Cabinet: s.Clinic(), Rooms: alone{}, Greeter: alone{}, Tokens: clinic.NewTokens(clock), Clock: clock,
+		Log: slog.New(slog.DiscardHandler)}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithCancel(ctx)
+	o.tell(ctx, c, fifth)
+	cancel()
+	o.run(short, c) // it ends with the fourth in no queue yet
+	cursor(6)
+	if n := life(); n != 2 {
+		t.Fatalf("%d to tell", n)
+	}
+	cursor(9)
+}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -132,5 +133,54 @@ func TestTake(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
+	}
+}
+
+// After the hub has changed its receipt key, a cart without a link gets the list with the newer key by the same stick; if it does
+// not, the receipts wait.
+func TestNewerReceiptKey(t *testing.T) {
+	r := newRig(t)
+	public, next, err := ed25519.GenerateKey(nil)
+	check(t, err)
+	newer := r.a.List
+	newer.Version++
+	newer.Receipts = append(slices.Clone(newer.Receipts), wire.ReceiptKey{ID: 2, Public: public})
+	old := r.a.Signed
+	x, w := r.a.Sign(r.saved[0].Entry, wire.Received), r.water(next)
+	x.Key, w.Key = 2, 2
+	x.Sign(next)
+	w.Sign(next)
+	held := r.a.List
+	root := r.a.Root.Public().(ed25519.PublicKey)
+	o := Options{State: r.state, Log: slog.New(slog.DiscardHandler), List: func(s wire.SignedKeyList) (wire.KeyList, error) {
+		l, err := s.Open(root, held.Version)
+		if err == nil {
+			held = l
+		}
+		return held, err
+	}}
+	_, strange, err := ed25519.GenerateKey(nil)
+	check(t, err)
+	for _, c := range []struct {
+		name        string
+		list        func() wire.SignedKeyList
+		taken, left int
+	}{
+		{"the list held", func() wire.SignedKeyList { return old }, 0, 1},
+		{"a stranger's list", func() wire.SignedKeyList { s, err := wire.SignKeyList(newer, strange); check(t, err); return s }, 0, 1},
+		{"the newer list", func() wire.SignedKeyList { s, err := wire.SignKeyList(newer, r.a.Root); check(t, err); return s }, 1, 0},
+	} {
+		r.a.Signed = c.list()
+		r.bring(w, x)
+		for again := range 2 { // what stays is looked at again, and is one file
+			n, err := Take(o, []*outbox.Outbox{r.box}, held)
+			left, e := os.ReadDir(filepath.Join(r.state, courier.InboxDir))
+			if check(t, err, e); n != c.taken*(1-again) || len(left) != c.left {
+				t.Errorf("%s: %d taken, left %v", c.name, n, left)
+			}
+		}
+	}
+	if s := r.box.Stats(); s.Receipted != 1 {
+		t.Errorf("%+v", s)
 	}
 }

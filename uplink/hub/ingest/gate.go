@@ -21,6 +21,7 @@ type turnKey struct{ tenant, name string }
 type turn struct {
 	c     chan struct{}
 	users int
+	hurry func() // the newest of those who came by follow
 }
 
 func newGate(most int) *gate {
@@ -44,8 +45,16 @@ func (g *gate) enter(p Peer) (leave func(), ok bool) {
 	}, true
 }
 
+// follow is lock; who came before is told to hurry, be it at its turn or still waiting, and so is this one by the next.
+func (g *gate) follow(ctx context.Context, tenant, name string, hurry func()) (unlock func(), err error) {
+	return g.enqueue(ctx, turnKey{tenant, name}, hurry)
+}
+
 func (g *gate) lock(ctx context.Context, tenant, name string) (unlock func(), err error) {
-	key := turnKey{tenant, name}
+	return g.enqueue(ctx, turnKey{tenant, name}, nil)
+}
+
+func (g *gate) enqueue(ctx context.Context, key turnKey, hurry func()) (unlock func(), err error) {
 	g.mu.Lock()
 	t := g.turns[key]
 	if t == nil {
@@ -53,7 +62,14 @@ func (g *gate) lock(ctx context.Context, tenant, name string) (unlock func(), er
 		g.turns[key] = t
 	}
 	t.users++
+	before := t.hurry
+	if hurry != nil {
+		t.hurry = hurry
+	}
 	g.mu.Unlock()
+	if hurry != nil && before != nil {
+		before()
+	}
 	select {
 	case t.c <- struct{}{}:
 		return func() { <-t.c; g.forget(key, t) }, nil

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"telecart/capture/ledger"
@@ -116,7 +117,8 @@ func (in *Ingest) put(w http.ResponseWriter, r *http.Request, peer Peer) error {
 	if err != nil {
 		return err
 	}
-	s := &intake.Stream{R: in.paced(w, http.MaxBytesReader(w, r.Body, maxBody))}
+	pace := in.paced(w, http.MaxBytesReader(w, r.Body, maxBody))
+	s := &intake.Stream{R: pace}
 	raw, err := s.Manifest()
 	if err != nil {
 		return err
@@ -125,7 +127,7 @@ func (in *Ingest) put(w http.ResponseWriter, r *http.Request, peer Peer) error {
 	if p != nil {
 		return p
 	}
-	unlock, err := in.gate.lock(r.Context(), peer.Tenant, o.Hash.String())
+	unlock, err := in.gate.follow(r.Context(), peer.Tenant, o.Hash.String(), pace.hurry)
 	if err != nil {
 		return err
 	}
@@ -315,19 +317,44 @@ func (in *Ingest) forked(b ledger.Book, incarnation ledger.ID, number uint64) {
 }
 
 // paced gives each read its own time, so that a slow link may take long but a dead one doesn't hold its place.
-func (in *Ingest) paced(w http.ResponseWriter, r io.Reader) io.Reader {
-	return pacedReader{r, http.NewResponseController(w), in.opt.Limits.FrameTimeout}
+func (in *Ingest) paced(w http.ResponseWriter, r io.Reader) *pacedReader {
+	return &pacedReader{r: r, c: http.NewResponseController(w), timeout: in.opt.Limits.FrameTimeout}
 }
 
 type pacedReader struct {
-	r       io.Reader
-	c       *http.ResponseController
+	r io.Reader
+	c *http.ResponseController
+
+	mu      sync.Mutex
 	timeout time.Duration
+	reading bool
 }
 
 // Read sets the connection's deadline, which the kernel measures: not by kit.Clock. What can't set one (a test's
 // recorder) doesn't need it.
-func (p pacedReader) Read(b []byte) (int, error) {
-	p.c.SetReadDeadline(time.Now().Add(p.timeout))
+func (p *pacedReader) Read(b []byte) (int, error) {
+	p.read(true)
+	defer p.read(false)
 	return p.r.Read(b)
+}
+
+func (p *pacedReader) read(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.reading = on; on {
+		p.c.SetReadDeadline(time.Now().Add(p.timeout))
+	}
+}
+
+// hurried is how long a request may stay silent once the same cart brings the same item by another one: after a drop of which
+// the hub was not told (no RST) that is the one that lives. One that moves goes on.
+const hurried = time.Second
+
+// hurry is called by the other request, also when this one has ended.
+func (p *pacedReader) hurry() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timeout = min(p.timeout, hurried); p.reading {
+		p.c.SetReadDeadline(time.Now().Add(p.timeout))
+	}
 }

@@ -29,13 +29,19 @@ func (s *Store) Leads(ctx context.Context, b ledger.Book, hashes []ledger.Hash) 
 }
 
 // DeviceKeys are the SHA-256 of the device keys that a cart was certified with and whose certificate was not taken back by itself,
-// in hexadecimal.
-func (s *Store) DeviceKeys(ctx context.Context, tenant, cart string) (out []string, err error) {
+// in hexadecimal. Void are those that it has no certificate for since it was last revoked: a thief may hold one.
+func (s *Store) DeviceKeys(ctx context.Context, tenant, cart string) (good, void []string, err error) {
 	err = s.each(ctx, func(scan func(...any) error) error {
 		var k string
-		err := scan(&k)
-		out = append(out, k)
+		var valid bool
+		err := scan(&k, &valid)
+		if valid {
+			good = append(good, k)
+		} else {
+			void = append(void, k)
+		}
 		return err
-	}, `SELECT DISTINCT key FROM certificates WHERE tenant = ? AND cart = ? AND revoked = 0`, tenant, cart)
-	return out, err
+	}, `SELECT x.key, max(x.issued > coalesce(c.revoked, 0)) FROM certificates x LEFT JOIN carts c ON c.tenant = x.tenant AND c.cart = x.cart
+		WHERE x.tenant = ? AND x.cart = ? AND x.revoked = 0 GROUP BY x.key ORDER BY x.key`, tenant, cart)
+	return good, void, err
 }

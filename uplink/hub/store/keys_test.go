@@ -8,13 +8,16 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/pressly/goose/v3"
 	"pgregory.net/rapid"
 
 	"telecart/capture/ledger"
+	"telecart/provisioning/identity"
 	"telecart/uplink/seal"
 	"telecart/uplink/wire"
 )
@@ -278,4 +281,96 @@ func TestRewrapCutShort(t *testing.T) {
 	if _, err := s.Rewrap(ctx, 1, records, to); !errors.Is(err, ErrDamaged) {
 		t.Errorf("a damaged item: %v", err)
 	}
+}
+
+// One item whose file is gone, or damaged, hides no other: all are named at once, and what can be kept is.
+func TestUnreadableItems(t *testing.T) {
+	s := open(t, t.TempDir())
+	private, public, err := seal.NewRecordKey(1, false, 0x20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private2, newer, err := seal.NewRecordKey(2, false, 0x20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	records, err := seal.NewRecords([]seal.RecordKey{private, private2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var items []ledger.Hash
+	for range 4 { // each under a data key of its own
+		ms, hs, cs := sealedTo(t, public, 1)
+		add(t, s, ms[0], hs[0], cs[0])
+		items = append(items, ms[0].Hash())
+	}
+	path := func(i int) string { return filepath.Join(s.dir, blobPath("north", items[i])) }
+	if err := errors.Join(os.Remove(path(0)), os.Truncate(path(1), 9)); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		bad, err := s.IndexKeys(ctx)
+		if err != nil || len(bad) != 2 {
+			t.Fatal(bad, err)
+		}
+		for _, u := range bad {
+			if want := map[ledger.Hash]error{items[0]: ErrNotFound, items[1]: ErrDamaged}[u.Item]; want == nil || !errors.Is(u, want) || u.Tenant != "north" {
+				t.Errorf("%v", u)
+			}
+		}
+	}
+	if n, err := s.OnlyUnder(ctx, 1); n != 2 || err != nil {
+		t.Errorf("%d items were counted, %v", n, err)
+	}
+	if err := os.Remove(path(2)); err != nil { // since it was counted
+		t.Fatal(err)
+	}
+	to := func(bool) (wire.RecordKey, error) { return newer, nil }
+	n, err := s.Rewrap(ctx, 1, records, to)
+	if n != 1 || !errors.Is(err, ErrUnreadable) {
+		t.Errorf("%d were kept, %v", n, err)
+	}
+	for i, h := range items {
+		if err != nil && strings.Contains(err.Error(), h.String()) != (i < 3) {
+			t.Errorf("item %d of 4, of which 3 can't be read: %v", i, err)
+		}
+	}
+}
+
+// Keys from before a cart was revoked are void, even once its replacement has one; a device that is enrolled anew is not.
+func TestDeviceKeys(t *testing.T) {
+	s := open(t, t.TempDir())
+	issue := func(serial string, key byte, at time.Time) {
+		t.Helper()
+		if err := s.Register().Issued(ctx, identity.Certificate{Tenant: "north", Cart: "cart-1", Serial: serial, Key: [32]byte{key}, Issued: at, Expires: at.Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(good, void []byte) {
+		t.Helper()
+		names := func(ks []byte) (out []string) {
+			for _, k := range ks {
+				out = append(out, hexOf([32]byte{k}))
+			}
+			return out
+		}
+		g, v, err := s.DeviceKeys(ctx, "north", "cart-1")
+		if err != nil || !slices.Equal(g, names(good)) || !slices.Equal(v, names(void)) {
+			t.Errorf("%v, void %v, %v", g, v, err)
+		}
+	}
+	issue("a", 1, start)
+	issue("b", 2, start)
+	want([]byte{1, 2}, nil)
+	if err := s.RevokeCart(ctx, "north", "cart-1", start); err != nil { // issued at that very moment: void, as Revoked has it
+		t.Fatal(err)
+	}
+	want(nil, []byte{1, 2})
+	issue("c", 3, start.Add(time.Second))
+	issue("d", 2, start.Add(time.Second))
+	want([]byte{2, 3}, []byte{1})
+	if err := s.Revoke(ctx, "north", "cart-1", "c", start); err != nil {
+		t.Fatal(err)
+	}
+	want([]byte{2}, []byte{1})
 }

@@ -187,28 +187,36 @@ func (s *Store) SetCursor(ctx context.Context, name string, sequence uint64) err
 	return err
 }
 
-// Since are the items of all tenants that were received first with a receipt of this incarnation after sequence, oldest
+// Fresh is an item that was received first with a receipt of this incarnation.
+type Fresh struct {
+	Tenant   string
+	Item     ledger.Hash
+	Sequence uint64 // of that receipt
+}
+
+// FreshSince are the items of all tenants that were received first with a receipt of this incarnation after sequence, oldest
 // first, at most limit.
-func (s *Store) Since(ctx context.Context, sequence uint64, limit int) (out []Item, err error) {
-	type key struct {
-		tenant string
-		item   ledger.Hash
-	}
-	var fresh []key
+func (s *Store) FreshSince(ctx context.Context, sequence uint64, limit int) (out []Fresh, err error) {
 	err = s.each(ctx, func(scan func(...any) error) error {
-		var k key
-		err := scan(&k.tenant, asText(&k.item))
-		fresh = append(fresh, k)
+		var f Fresh
+		err := scan(&f.Tenant, asText(&f.Item), &f.Sequence)
+		out = append(out, f)
 		return err
-	}, `SELECT tenant, item FROM receipts r WHERE store = ? AND sequence > ? AND verdict = 1
+	}, `SELECT tenant, item, sequence FROM receipts r WHERE store = ? AND sequence > ? AND verdict = 1
 		AND NOT EXISTS (SELECT 1 FROM receipts x WHERE x.tenant = r.tenant AND x.item = r.item AND x.verdict = 1 AND x.rowid < r.rowid)
 		ORDER BY sequence LIMIT ?`, s.incarnation.String(), sequence, limit)
-	for _, k := range fresh {
+	return out, err
+}
+
+// Since are what FreshSince gives, whole.
+func (s *Store) Since(ctx context.Context, sequence uint64, limit int) (out []Item, err error) {
+	fresh, err := s.FreshSince(ctx, sequence, limit)
+	for _, f := range fresh {
 		if err != nil {
 			break
 		}
 		var it Item
-		it, err = s.Item(ctx, k.tenant, k.item)
+		it, err = s.Item(ctx, f.Tenant, f.Item)
 		out = append(out, it)
 	}
 	return out, err
