@@ -30,7 +30,7 @@ func courierCommand(out io.Writer) *cobra.Command {
 			return x.Print(out)
 		}}
 	in.Flags().BoolVar(&unsigned, "unsigned", false, "also import what no signed head leads to: then nothing shows that it is the cart's own")
-	in.Flags().BoolVar(&revoked, "revoked", false, "also import from carts that were revoked")
+	in.Flags().BoolVar(&revoked, "revoked", false, "also import what keys signed that were revoked since")
 	stateFlag(in, &state)
 	c.AddCommand(in)
 	return c

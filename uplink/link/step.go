@@ -34,9 +34,12 @@ func (c *Client) Greeting() (Hello, error) {
 	return h, nil
 }
 
-// empty says whether everything in the books has the word of the hub's store, be it a refusal.
+// empty says whether everything in both books has the word of the hub's store, be it a refusal. Of one that is not open nobody
+// knows.
 func empty(books []*outbox.Outbox) (all bool, store ledger.ID) {
+	open := map[bool]bool{}
 	for i, b := range books {
+		open[b.Book().Practice] = true
 		if i == 0 {
 			store = b.HubStore()
 		}
@@ -44,7 +47,7 @@ func empty(books []*outbox.Outbox) (all bool, store ledger.ID) {
 			return false, store
 		}
 	}
-	return store != ledger.ID{}, store
+	return len(open) == 2 && store != ledger.ID{}, store
 }
 
 // Welcome takes the hub's answer to a greeting: the keys, if the offline root signed them; its store; its heads, which may

@@ -127,8 +127,7 @@ func TestRoomByDelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.loaded()
-	r.box.sparing.Lock() // they are made by now
-	r.box.sparing.Unlock()
+	r.box.makeSpares()
 	disk.full.Store(true)
 	r.box.receipts.next = fileSlots
 	r.delivered(saved, store, 1)
