@@ -49,52 +49,56 @@ type Options struct {
 
 // Agent is one run of the cart's agent.
 type Agent struct {
-	set      Settings
-	version  string
-	clock    kit.Clock
-	stamp    *kit.Stamper
-	keeper   *kit.Timekeeper
-	timeTold atomic.Int64 // when the hub told the time, by our clock, in Unix nanoseconds
-	trusted  func() bool
-	disk     func(path string) (percent int)
-	spare    *reserve
-	toldOnce sync.Map // what the nurse was told of in this run
-	checker  outbox.Checker
-	log      *slog.Logger
-	run      ledger.ID
-	started  time.Time
-	sup      *supervisor.Supervisor
-	id       *identity.Cart
-	link     *link.Client
-	waves    *waves
-	codes    code.Site
-	consult  *consults
-	drivers  []device.Driver
-	plugs    plugs
-	inputs   fan[device.Input]
-	lastGasp atomic.Bool   // the battery is about to end
-	claimed  chan struct{} // a claim was traded for a new identity
-	hubSays  chan struct{} // patientOf changed
-	unlock   func()        // lets go of the state folder
-	ended    chan struct{} // an encounter is over: what is left of it in memory has to go
+	set       Settings
+	version   string
+	clock     kit.Clock
+	stamp     *kit.Stamper
+	keeper    *kit.Timekeeper
+	timeTold  atomic.Int64 // when the hub told the time, by our clock, in Unix nanoseconds
+	trusted   func() bool
+	disk      func(path string) (percent int)
+	spare     *reserve
+	booksDisk kit.Disk // the kernel's but in tests
+	toldOnce  sync.Map // what the nurse was told of in this run
+	checker   outbox.Checker
+	log       *slog.Logger
+	run       ledger.ID
+	started   time.Time
+	sup       *supervisor.Supervisor
+	id        *identity.Cart
+	link      *link.Client
+	waves     *waves
+	codes     code.Site
+	consult   *consults
+	drivers   []device.Driver
+	plugs     plugs
+	inputs    fan[device.Input]
+	lastGasp  atomic.Bool   // the battery is about to end
+	claimed   chan struct{} // a claim was traded for a new identity
+	hubSays   chan struct{} // patientOf changed
+	unlock    func()        // lets go of the state folder
+	ended     chan struct{} // an encounter is over: what is left of it in memory has to go
 
 	changes fan[struct{}]
 	steps   sync.Mutex // one step of the encounter at a time
 
-	mu        sync.Mutex
-	books     []*book // care, practice; none before the first key list
-	keys      wire.KeyList
-	keysRaw   wire.SignedKeyList
-	enc       *capture.Encounter
-	encCtx    context.Context // ends with the encounter
-	encEnd    context.CancelFunc
-	items     []Item
-	review    review
-	notices   []link.Notice
-	today     []capture.Patient
-	noticeSeq int
-	patientOf *link.PatientOf // what the hub said last, until it was taken over
-	ready     time.Duration   // from the start until items could be captured
+	keying sync.Mutex // a key list is taken over, or practice opened by the one held
+
+	mu         sync.Mutex
+	books      []*book // care, practice; none before the first key list, and care alone while practice can't be opened
+	noPractice error   // why it can't
+	keys       wire.KeyList
+	keysRaw    wire.SignedKeyList
+	enc        *capture.Encounter
+	encCtx     context.Context // ends with the encounter
+	encEnd     context.CancelFunc
+	items      []Item
+	review     review
+	notices    []link.Notice
+	today      []capture.Patient
+	noticeSeq  int
+	patientOf  *link.PatientOf // what the hub said last, until it was taken over
+	ready      time.Duration   // from the start until items could be captured
 }
 
 // New makes an agent; Run makes it work.
@@ -220,32 +224,6 @@ func (a *Agent) loadKeys() error {
 	return nil
 }
 
-// openBooks makes capture ready.
-func (a *Agent) openBooks(ctx context.Context) error {
-	me, err := a.id.Identity()
-	if err != nil {
-		return err
-	}
-	var books []*book
-	for _, practice := range []bool{false, true} {
-		b, err := a.openBook(ctx, ledger.Book{Tenant: me.Tenant, Cart: me.Cart, Practice: practice}, a.keys, a.id.Signer())
-		if err != nil {
-			for _, b := range books { // the next try opens all of them
-				err = errors.Join(err, b.box.Close())
-			}
-			return err
-		}
-		books = append(books, b)
-	}
-	a.mu.Lock()
-	a.books = books
-	a.ready = a.clock.Now().Sub(a.started)
-	a.mu.Unlock()
-	a.log.Info("agent: ready to capture", "ms", a.ready.Milliseconds())
-	a.change()
-	return nil
-}
-
 func (a *Agent) closeBooks() {
 	a.mu.Lock()
 	books, open := a.books, a.enc.State().ID
@@ -342,6 +320,9 @@ func (a *Agent) Claim(ctx context.Context, code string) error {
 	if err := settle(a.set.State, a.id, c.Tenant, c.Cart); err != nil {
 		return err
 	}
+	if err := claiming(a.set.State, a.id); err != nil {
+		return err
+	}
 	before, had := a.id.Identity()
 	if err := a.id.Enrol(ctx, c); err != nil {
 		return err
@@ -400,6 +381,9 @@ func (a *Agent) chores(ctx context.Context) error {
 			} else if n > 0 {
 				a.log.Info("agent: delivered items erased", "segments", n)
 			}
+		}
+		if a.consult.idle() { // it greets the hub anew
+			a.reopenPractice(ctx)
 		}
 		a.courier()
 		warned = a.warnOfKeys(warned)

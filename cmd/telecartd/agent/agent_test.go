@@ -21,6 +21,7 @@ import (
 	"telecart/capture/ledger"
 	"telecart/cmd/ui"
 	"telecart/uplink/link"
+	"telecart/uplink/outbox"
 	"telecart/uplink/seal"
 )
 
@@ -239,7 +240,9 @@ func TestRestart(t *testing.T) {
 		t.Error("the split was forgotten")
 	}
 	r.do("close", `{}`)
-	held := a.state().Held
+	held := r.until("what was held is counted", func(State) bool {
+		return !slices.ContainsFunc(a.boxes(), func(b *outbox.Outbox) bool { return b.Stats().Loading > 0 })
+	}).Held
 	r.stop()
 
 	// Nothing on the disk and nothing in the log names anybody.

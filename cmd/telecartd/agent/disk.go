@@ -16,6 +16,7 @@ import (
 	"telecart/capture/ledger"
 	"telecart/device/kit"
 	"telecart/uplink/link"
+	"telecart/uplink/outbox"
 )
 
 // The disk, honestly: from warnDisk on the nurse and the hub are told; from clipsUpTo on clips and sounds are refused; and the
@@ -24,9 +25,12 @@ import (
 const (
 	reserveMost  = 128 << 20 // bytes of the reserve, or an eighth of a small disk
 	reservePiece = 16 << 20  // what is given back at once: a segment of the outbox
-	roomLow      = 32 << 20  // less than this free, and a piece is given back: the next segment, a log and receipts fit in
-	diskEvery    = 10 * time.Second
-	reserveName  = "reserve"
+	// With less than this free a piece is given back: the next segment, a log and receipts fit in.
+	roomLow     = 32 << 20
+	roomBook    = 2 * (outbox.DefaultSegmentSize + outbox.DefaultLogSize) // what a book begins with, and the spares it makes at once
+	roomBooks   = 2*roomBook + 8<<20                                      // care, practice, and receipts
+	diskEvery   = 10 * time.Second
+	reserveName = "reserve"
 )
 
 // space is what a file system says of itself: bytes that we can use, free and in all.
@@ -48,8 +52,9 @@ type reserve struct {
 	disk kit.Disk
 	ask  func(path string) (space, error)
 
-	mu   sync.Mutex
-	held int64
+	filling sync.Mutex // one fill at a time; it waits for a slow card, and nothing that a save needs waits for it
+	mu      sync.Mutex // of held, and of cutting the file
+	held    int64      // bytes that are written and synced
 }
 
 func newReserve(dir string) *reserve {
@@ -73,43 +78,79 @@ func (r *reserve) used(dir string) int {
 	return int((100*(s.total-s.free-r.held) + s.total - 1) / s.total)
 }
 
-// fill makes the reserve, or makes it whole again, if that leaves room enough for what it is not for.
+// fill makes the reserve, or makes it whole again, if that leaves room enough for what it is not for: piece by piece, as
+// saves go on beside it and may take some back.
 func (r *reserve) fill() error {
+	r.filling.Lock()
+	defer r.filling.Unlock()
+	for {
+		from, to, err := r.next()
+		if err != nil || from == to {
+			return err
+		}
+		if err := r.add(from, to); err != nil {
+			return fmt.Errorf("agent: reserve: %w", err)
+		}
+	}
+}
+
+// next is the piece to be written; none when the reserve is whole, or when there is no room for what it lacks.
+func (r *reserve) next() (from, to int64, err error) {
+	s, err := r.ask(r.dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	held := r.holds()
+	want := min(reserveMost, s.total/8)
+	if held >= want || s.free-(want-held) < max(2*roomLow, s.total*(100-warnDisk)/100) {
+		return held, held, nil
+	}
+	return held, min(want, held+reservePiece), nil
+}
+
+// add writes one piece. It counts once it is durable, unless what lies before it was given back meanwhile.
+func (r *reserve) add(from, to int64) error {
+	err := r.write(from, to)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s, err := r.ask(r.dir)
+	if err != nil || r.held != from {
+		return errors.Join(err, r.shrink(r.held))
+	}
+	r.held = to
+	return nil
+}
+
+func (r *reserve) write(from, to int64) error {
+	f, err := r.disk.Open(r.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
 	}
-	want := min(reserveMost, s.total/8)
-	if r.held >= want || s.free-(want-r.held) < max(2*roomLow, s.total*(100-warnDisk)/100) {
-		return nil
-	}
-	f, err := r.disk.Open(r.path(), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return fmt.Errorf("agent: reserve: %w", err)
-	}
 	zeros := make([]byte, 1<<20)
-	for at := r.held; at < want && err == nil; at += int64(len(zeros)) { // written, not just promised
-		_, err = f.WriteAt(zeros[:min(int64(len(zeros)), want-at)], at)
+	for at := from; at < to && err == nil && r.holds() == from; at += int64(len(zeros)) { // written, not just promised
+		_, err = f.WriteAt(zeros[:min(int64(len(zeros)), to-at)], at)
 	}
 	if err == nil {
 		err = f.Sync()
 	}
-	if err = errors.Join(err, f.Close()); err != nil {
-		return fmt.Errorf("agent: reserve: %w", errors.Join(err, r.shrink(r.held)))
+	if err = errors.Join(err, f.Close()); err == nil && from == 0 {
+		err = r.disk.SyncDir(r.dir)
 	}
-	r.held = want
-	return r.disk.SyncDir(r.dir)
+	return err
 }
 
-// give lets pieces go until there is room again, or nothing is left. Gave says whether there was one.
-func (r *reserve) give() (gave bool, err error) {
+func (r *reserve) holds() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held
+}
+
+// give lets pieces go until so many bytes are free, or nothing is left. Gave says whether there was one.
+func (r *reserve) give(room int64) (gave bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for r.held > 0 {
 		s, err := r.ask(r.dir)
-		if err != nil || s.free >= roomLow {
+		if err != nil || s.free >= room {
 			return gave, err
 		}
 		if err := r.shrink(max(0, r.held-reservePiece)); err != nil {
@@ -134,7 +175,7 @@ func (a *Agent) makeRoom(k capture.Kind) {
 	if k == capture.Clip || k == capture.Sound {
 		return // not for them
 	}
-	gave, err := a.spare.give()
+	gave, err := a.spare.give(roomLow)
 	switch {
 	case err != nil:
 		a.log.Error("agent: the reserve can't be given back", "err", err)

@@ -9,7 +9,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"telecart/capture"
+	"telecart/capture/ledger"
 	"telecart/device/kit"
 	"telecart/uplink/outbox"
 )
@@ -20,6 +23,7 @@ type smallDisk struct {
 	total  int64
 	others int64
 	sizes  map[string]int64
+	before func(kit.Op) // nil, or what happens before an operation
 }
 
 func (d *smallDisk) space(string) (space, error) {
@@ -37,6 +41,9 @@ func (d *smallDisk) free() int64 {
 }
 
 func (d *smallDisk) Do(op kit.Op, do func() error) error {
+	if d.before != nil {
+		d.before(op)
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	size := d.sizes[op.Path]
@@ -106,7 +113,7 @@ func TestReserve(t *testing.T) {
 		d.fillWith(step.others * mib)
 		var err error
 		if step.give {
-			_, err = r.give()
+			_, err = r.give(roomLow)
 		} else {
 			err = r.fill()
 		}
@@ -122,6 +129,107 @@ func TestReserve(t *testing.T) {
 	if again.held != r.held || r.held == 0 {
 		t.Errorf("%d held, then %d", r.held, again.held)
 	}
+}
+
+// A slow card holds up neither a save nor a screen while the reserve is written, and what a save takes back meanwhile stays
+// taken back.
+func TestSlowReserve(t *testing.T) {
+	const mib = 1 << 20
+	d, r := newSmall(t, 1024*mib)
+	syncs := 0
+	d.before = func(op kit.Op) {
+		if op.Kind != kit.OpSync {
+			return
+		}
+		if syncs++; syncs != 3 { // two pieces are durable, the third is on its way
+			return
+		}
+		d.fillWith(960 * mib) // 16 MiB are left beside the three
+		done := make(chan error, 1)
+		go func() {
+			r.used(r.dir)
+			_, err := r.give(roomLow)
+			done <- err
+		}()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Error("a save waits for the card to sync the reserve")
+		}
+	}
+	if err := r.fill(); err != nil {
+		t.Fatal(err)
+	}
+	st, err := os.Stat(r.path())
+	if err != nil || st.Size() != 16*mib || r.held != 16*mib || syncs != 3 {
+		t.Fatalf("%d bytes on the disk, %d held, %d syncs: want one piece, as the second was given back: %v", st.Size(), r.held, syncs, err)
+	}
+	d.before = nil
+	d.fillWith(500 * mib)
+	if err := r.fill(); err != nil || r.held != 128*mib {
+		t.Errorf("%d held: %v", r.held, err)
+	}
+	if st, err = os.Stat(r.path()); err != nil || st.Size() != 128*mib || st.Sys().(*syscall.Stat_t).Blocks*512 < st.Size() {
+		t.Errorf("a reserve with holes holds nothing: %v", err)
+	}
+}
+
+// Another program filled the disk, and the agent starts again: the reserve goes to the books.
+func TestStartOnFullDisk(t *testing.T) {
+	r := newRig(t).enrolled()
+	r.full(1024 << 20)
+	a := r.start()
+	if len(a.boxes()) != 2 || a.spare.holds() != 32<<20 {
+		t.Fatalf("%d books, %d bytes of reserve", len(a.boxes()), a.spare.holds())
+	}
+	r.do("open", `{}`)
+	r.do("note", `{"text":"on a full disk"}`)
+	r.do("close", `{}`)
+	r.do("open", `{"practice":true}`)
+	r.do("note", `{"text":"in practice"}`)
+}
+
+// With room for one book alone it is care; practice is refused in words, and comes back when there is room.
+func TestCareAlone(t *testing.T) {
+	r := newRig(t).enrolled()
+	r.full(384 << 20)
+	if err := r.make().keep(capture.Kept{ID: ledger.NewID(), Practice: true}); err != nil { // open when the power went
+		t.Fatal(err)
+	}
+	a := r.start()
+	if len(a.boxes()) != 1 || a.Ready() != nil || a.state().Practice || a.state().Encounter != nil {
+		t.Fatalf("%d books, %v, %+v", len(a.boxes()), a.Ready(), a.state().Encounter)
+	}
+	r.refused("open", `{"practice":true}`, "disk-full")
+	r.do("open", `{}`)
+	r.do("note", `{"text":"care goes on"}`)
+	a.reopenPractice(t.Context())
+	if len(a.boxes()) != 1 {
+		t.Error("a book out of nothing")
+	}
+	r.small.fillWith(0)
+	a.reopenPractice(t.Context())
+	r.do("close", `{}`)
+	r.do("open", `{"practice":true}`)
+	r.do("note", `{"text":"in practice"}`)
+	r.do("close", `{}`)
+	if len(a.boxes()) != 2 || a.boxes()[0].Book().Practice || a.boxes()[1].Stats().Held == 0 {
+		t.Error("practice is not the second book")
+	}
+}
+
+// full gives the rig a disk of so many bytes, with a whole reserve, and another program's files on all the rest.
+func (r *rig) full(total int64) {
+	r.t.Helper()
+	r.small = &smallDisk{total: total, sizes: map[string]int64{}}
+	a := r.make()
+	if err := a.spare.fill(); err != nil || a.spare.held != total/8 {
+		r.t.Fatalf("%d bytes of reserve: %v", a.spare.held, err)
+	}
+	r.small.fillWith(total - total/8)
 }
 
 func TestDiskNotices(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 // for the encounter that is open too. Once it returns, nothing more is sealed to an older epoch; the cart says so in its next
 // hello, and the hub counts on it (uplink/wire/KEYS.md).
 func (a *Agent) takeKeys(signed wire.SignedKeyList, keys wire.KeyList) error {
+	a.keying.Lock()
+	defer a.keying.Unlock()
 	a.mu.Lock()
 	held, raw, books := a.keys.Version, a.keysRaw, a.books
 	a.mu.Unlock()
@@ -38,7 +40,13 @@ func (a *Agent) takeKeys(signed wire.SignedKeyList, keys wire.KeyList) error {
 		return fmt.Errorf("agent: %w", err)
 	}
 	if err := kit.WriteFile(a.keysPath(), b, 0o600); err != nil {
-		return err
+		if len(books) == 0 {
+			return err
+		}
+		// No reason to end the link: delivery is what frees a full disk. The hello goes on naming the list held, so nothing
+		// is claimed that isn't so, and the next welcome brings the newer one again.
+		a.log.Error("agent: the newer key list can't be written down; sealing to the one before", "list", keys.Version, "held", held, "err", err)
+		return nil
 	}
 	for i, b := range books {
 		b.renew(sealers[i])

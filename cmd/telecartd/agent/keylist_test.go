@@ -3,6 +3,7 @@ package agent
 import (
 	"crypto/ed25519"
 	"errors"
+	"os"
 	"testing"
 
 	"telecart/capture/ledger"
@@ -118,6 +119,34 @@ func TestNewerKeyList(t *testing.T) {
 	r.do("note", `{"text":"five"}`)
 	if hello, err := r.a.currentLink().Greeting(); err != nil || hello.Keys != 2 {
 		t.Errorf("after a restart: %+v %v", hello, err)
+	}
+}
+
+// A newer list that can't be written down is no reason to end the link: the one held goes on, and the hub is told nothing else.
+func TestKeyListNotWritten(t *testing.T) {
+	r := newRig(t).enrolled()
+	a := r.start()
+	r.do("open", `{}`)
+	keys := r.epoch(2)
+	signed, l := r.list(func(l *wire.KeyList) { l.Version, l.Records = 2, append(l.Records, keys...) })
+	if err := errors.Join(os.Remove(a.keysPath()), os.Mkdir(a.keysPath(), 0o700)); err != nil { // nothing can be renamed to this
+		t.Fatal(err)
+	}
+	for _, want := range []uint32{1, 2} {
+		if err := a.takeKeys(signed, l); err != nil {
+			t.Fatalf("the link ends: %v", err)
+		}
+		if hello, err := a.currentLink().Greeting(); err != nil || hello.Keys != uint64(want) {
+			t.Errorf("%+v %v", hello, err)
+		}
+		if e, _ := r.sealedTo(r.do("note", `{"text":"x"}`)[0].Item); e != want {
+			t.Errorf("sealed to epoch %d, want %d", e, want)
+		}
+		if want == 1 {
+			if err := os.Remove(a.keysPath()); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
 

@@ -42,6 +42,7 @@ type rig struct {
 	private []seal.RecordKey
 
 	twins   []device.Settings // beside camera and oximeter
+	small   *smallDisk        // nil: the real disk's size
 	checker outbox.Checker    // nil: in this process
 	extra   []device.Driver   // beside the table; each makes an instrument of its own name
 
@@ -132,6 +133,9 @@ func (r *rig) make() *Agent {
 	}
 	if r.checker != nil {
 		a.checker = r.checker
+	}
+	if r.small != nil {
+		a.spare.disk, a.spare.ask, a.booksDisk = kit.Disk{Watch: r.small}, r.small.space, kit.Disk{Watch: r.small}
 	}
 	r.a = a
 	return a

@@ -62,15 +62,11 @@ func (a *Agent) store(ctx context.Context, b *capture.Body) (Saved, error) {
 	}
 	defer clear(plain)
 	a.mu.Lock()
-	if len(a.books) == 0 {
-		a.mu.Unlock()
-		return Saved{}, errNoKeys
-	}
-	book := a.books[0]
-	if b.Practice {
-		book = a.books[1]
-	}
+	book, err := a.bookOf(ledger.Book{Practice: b.Practice})
 	a.mu.Unlock()
+	if err != nil {
+		return Saved{}, err
+	}
 	urgency := wire.Routine
 	switch b.Kind {
 	case capture.Binding, capture.Correction, capture.Event, capture.Reading:
@@ -106,15 +102,16 @@ func (a *Agent) step(ctx context.Context, f func(e *capture.Encounter) ([]captur
 	a.steps.Lock()
 	defer a.steps.Unlock()
 	a.mu.Lock()
-	next, books := *a.enc, a.books
+	next := *a.enc
+	leaving, closed := a.bookOf(ledger.Book{Practice: next.State().Practice})
 	a.mu.Unlock()
 	was := next.State()
 	steps, err := f(&next)
 	if err != nil {
 		return nil, err
 	}
-	if len(books) == 0 {
-		return nil, errNoKeys
+	if closed != nil {
+		return nil, closed
 	}
 	is := next.State()
 	if is.ID != was.ID && next.IsOpen() {
@@ -157,11 +154,7 @@ func (a *Agent) step(ctx context.Context, f func(e *capture.Encounter) ([]captur
 		a.sup.Forget()                      // a result that came meanwhile is nobody's
 	}
 	if is.ID != was.ID && was.ID != (ledger.ID{}) { // its key can't open anything from now on
-		b := books[0]
-		if was.Practice {
-			b = books[1]
-		}
-		b.forget(was.ID)
+		leaving.forget(was.ID)
 		select {
 		case a.ended <- struct{}{}:
 		default:

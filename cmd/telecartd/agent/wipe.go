@@ -34,6 +34,8 @@ type Owner struct {
 	Cart   string    `json:"cart"`
 	At     time.Time `json:"at"`
 	Device string    `json:"device"` // SHA-256 of the public key that was destroyed
+	// Claiming is the SHA-256 of the public key that a claim is about to have certified: an identity for it came after the wipe.
+	Claiming string `json:"claiming,omitempty"`
 }
 
 // Wiped is what a wipe did. Unsigned says why the end of a book could not be signed: a courier can carry what lies there all
@@ -62,7 +64,7 @@ func Wipe(ctx context.Context, s Settings, clock kit.Clock) (w Wiped, err error)
 	}
 	w.Owner = before
 	if me, err := id.Identity(); err == nil {
-		w.Owner = Owner{me.Tenant, me.Cart, clock.Now().UTC(), deviceName(id)}
+		w.Owner = Owner{Tenant: me.Tenant, Cart: me.Cart, At: clock.Now().UTC(), Device: deviceName(id)}
 		for _, practice := range []bool{false, true} {
 			book := ledger.Book{Tenant: me.Tenant, Cart: me.Cart, Practice: practice}
 			if err := signEnd(ctx, filepath.Join(s.State, bookName(book)), book, id.Signer()); err != nil {
@@ -72,6 +74,7 @@ func Wipe(ctx context.Context, s Settings, clock kit.Clock) (w Wiped, err error)
 	} else if !was {
 		w.Owner.At = clock.Now().UTC()
 	}
+	w.Owner.Claiming = "" // no claim is under way any more
 	b, err := json.Marshal(w.Owner)
 	if err != nil {
 		return w, fmt.Errorf("agent: wipe: %w", err)
@@ -109,10 +112,35 @@ func resumeWipe(state string, id *identity.Cart) (wiped bool, err error) {
 	if _, err := id.Identity(); err != nil {
 		return true, nil
 	}
-	if was.Device == deviceName(id) || was.Device == "" {
+	switch me := deviceName(id); {
+	case was.Device == me:
+		return true, destroy(state, id)
+	case was.Claiming == me:
+		return false, claimedAnew(state)
+	case was.Device == "":
 		return true, destroy(state, id)
 	}
 	return false, claimedAnew(state)
+}
+
+// claiming writes down, before a claim, which key it will have certified: if power fails before the mark of a wipe is gone,
+// the next start knows the new identity from the one that the wipe was for.
+func claiming(state string, id *identity.Cart) error {
+	was, wiped, err := readOwner(state)
+	if err != nil || !wiped {
+		return err
+	}
+	if was.Device == deviceName(id) { // the wipe was cut short, and the identity is damaged: that key is never certified again
+		if err := destroy(state, id); err != nil {
+			return err
+		}
+	}
+	was.Claiming = deviceName(id)
+	b, err := json.Marshal(was)
+	if err != nil {
+		return fmt.Errorf("agent: claim: %w", err)
+	}
+	return kit.WriteFile(filepath.Join(state, wipedFile), b, 0o600)
 }
 
 // signEnd signs the end of a book as it lies on the disk, while there is a key to sign with. It reads the ledger alone.

@@ -8,6 +8,8 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -234,6 +236,47 @@ func TestWipeCutShort(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A cart that had no identity is wiped, then claimed, and power fails before the mark of the wipe is gone: the new identity
+// stays. A mark that names no claim still means a wipe.
+func TestClaimCutShort(t *testing.T) {
+	r := newRig(t)
+	if _, err := Wipe(t.Context(), r.settings(), kit.System{}); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(r.dir, wipedFile)
+	bare, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mark []byte
+	a := r.make()
+	a.id.Proxy = func(*http.Request) (*url.URL, error) { // the claim is on its way
+		mark, err = os.ReadFile(path)
+		return nil, err
+	}
+	if err := a.Claim(t.Context(), r.claim); err != nil {
+		t.Fatal(err)
+	}
+	r.seed()
+	for _, step := range []struct {
+		mark []byte
+		want error
+	}{{mark, nil}, {bare, ErrWiped}} {
+		if err := os.WriteFile(path, step.mark, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := r.start().Ready(); !errors.Is(err, step.want) {
+			t.Errorf("%s: %v, want %v", step.mark, err, step.want)
+		}
+	}
+	if w, err := Wipe(t.Context(), r.stopped(), kit.System{}); err != nil || w.Claiming != "" {
+		t.Errorf("%+v %v", w, err)
+	}
+}
+
+// stopped is the settings of the cart, which stands still.
+func (r *rig) stopped() Settings { r.stop(); return r.settings() }
 
 func TestWipeSetting(t *testing.T) {
 	s := Defaults()
