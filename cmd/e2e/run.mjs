@@ -13,14 +13,13 @@ const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const shots = join(root, "out", "screens");
 mkdirSync(shots, { recursive: true });
 
-const freePort = () =>
+// Below the ports that the kernel gives to connections: nobody takes it while a killed program is away.
+const freePort = (tries = 100) =>
   new Promise((resolve, reject) => {
     const s = createServer();
-    s.on("error", reject);
-    s.listen(0, "127.0.0.1", () => {
-      const { port } = s.address();
-      s.close(() => resolve(port));
-    });
+    const port = 20000 + Math.floor(Math.random() * 12000);
+    s.on("error", (e) => (tries > 0 ? resolve(freePort(tries - 1)) : reject(e)));
+    s.listen(port, "127.0.0.1", () => s.close(() => resolve(port)));
   });
 
 let passed = 0;

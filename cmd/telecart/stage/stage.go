@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -71,14 +72,17 @@ func FindBin() (string, error) {
 	return dir, nil
 }
 
-// FreePort asks the kernel for a loopback TCP address that nobody uses.
+// FreePort finds a loopback TCP address that nobody uses, and that no connection gets while a killed program is away from it.
 func FreePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("stage: %w", err)
+	var err error
+	for range 100 {
+		addr := fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)) // below what the kernel gives to connections (ip(7))
+		var l net.Listener
+		if l, err = net.Listen("tcp", addr); err == nil {
+			return addr, l.Close()
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
+	return "", fmt.Errorf("stage: no free port: %w", err)
 }
 
 // MakeHub makes the hub's keys and settings, and one account each for a specialist and IT. Passwords come from the caller.
