@@ -60,24 +60,26 @@ func ioError(where string, figures map[string]int) (seen string, err error) {
 	if len(w.refused) > 0 {
 		return "", errors.Join(w.refused...)
 	}
-	table, err := w.failing(where, device)
-	if err != nil {
-		return "", err
-	}
-	if err := w.reload(shaky, table); err != nil {
-		return "", err
-	}
-	const tried = 40 // a long item among them
-	saved := w.put(tried)
-	condemned := w.cart.box.Stats().Condemned
-	if condemned == 0 {
-		return "", errors.New("no segment was condemned: the error did not reach the outbox")
+	tried, saved, condemned := 0, 0, 0
+	for round := 0; round < 5 && condemned == 0; round++ { // the file may just have been full
+		table, err := w.failing(where, device)
+		if err != nil {
+			return "", err
+		}
+		if err := w.reload(shaky, table); err != nil {
+			return "", err
+		}
+		tried += 40 // long items among them
+		saved += w.put(40)
+		condemned = w.cart.box.Stats().Condemned
 	}
 	if where == "everywhere" && saved > 0 {
 		return "", fmt.Errorf("LOST: no write succeeds, and %d items were called saved", saved)
 	}
-	if err := errors.Join(w.inWords("input/output error", "read-only"), w.whole()); err != nil {
-		return "", err
+	if condemned > 0 {
+		if err := errors.Join(w.inWords("input/output error", "read-only"), w.whole()); err != nil {
+			return "", err
+		}
 	}
 	w.shut()
 	if err := w.reload(shaky, well); err != nil {
@@ -88,6 +90,9 @@ func ioError(where string, figures map[string]int) (seen string, err error) {
 	}
 	if err := w.again(); err != nil {
 		return "", err
+	}
+	if condemned == 0 { // and nothing is lost
+		return "", errors.New("no segment was condemned: the error did not reach the outbox")
 	}
 	figures["confirmed"] += len(w.promises)
 	figures["refused"] += len(w.refused)
