@@ -3,6 +3,7 @@
 package kit
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,8 +29,9 @@ type Manual struct {
 }
 
 type waiter struct {
-	at time.Time
-	c  chan time.Time
+	at  time.Time
+	ask time.Duration
+	c   chan time.Time
 }
 
 // NewManual starts a manual clock at the given time.
@@ -53,7 +55,7 @@ func (m *Manual) After(d time.Duration) <-chan time.Time {
 		c <- m.now
 		return c
 	}
-	m.waits = append(m.waits, waiter{m.now.Add(d), c})
+	m.waits = append(m.waits, waiter{m.now.Add(d), d, c})
 	m.cond.Broadcast()
 	return c
 }
@@ -79,6 +81,15 @@ func (m *Manual) AwaitWaiters(n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for len(m.waits) < n {
+		m.cond.Wait()
+	}
+}
+
+// AwaitFor blocks until somebody waits who asked for d: a certain waiter among others that come and go.
+func (m *Manual) AwaitFor(d time.Duration) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for !slices.ContainsFunc(m.waits, func(w waiter) bool { return w.ask == d }) {
 		m.cond.Wait()
 	}
 }

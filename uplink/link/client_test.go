@@ -121,9 +121,9 @@ func TestHalfOpen(t *testing.T) {
 	h.deaf = true
 	h.run()
 	h.state("up", true)
-	clock.AwaitWaiters(4) // heads, presence, its gap, ping
+	clock.AwaitFor(PingEvery)
 	clock.Advance(PingEvery)
-	clock.AwaitWaiters(3) // heads, presence, the answer to the ping
+	clock.AwaitFor(PingWait) // for the answer
 	if len(h.states) != 0 {
 		t.Fatal("it ended before the ping")
 	}
