@@ -87,16 +87,31 @@ func (f *File) Sync() error {
 			} else if err != nil {
 				return err
 			}
-			// Once the file system was made read-only ext4's fdatasync says yes and writes nothing (fs/ext4/fsync.c).
 			var st unix.Statfs_t
 			if err := unix.Fstatfs(int(f.Fd()), &st); err != nil {
 				return err
-			} else if st.Flags&unix.ST_RDONLY != 0 {
-				return unix.EROFS
 			}
-			return nil
+			return writable(st)
 		}
 	})
+}
+
+// Writable gives an error if what lies at the path is on a file system that takes no writes: to be asked after a sync that
+// is not File's.
+func Writable(path string) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return err
+	}
+	return writable(st)
+}
+
+// Once the file system was made read-only ext4's fdatasync says yes and writes nothing (fs/ext4/fsync.c).
+func writable(st unix.Statfs_t) error {
+	if st.Flags&unix.ST_RDONLY != 0 {
+		return unix.EROFS
+	}
+	return nil
 }
 
 // Truncate cuts or extends.
@@ -107,6 +122,18 @@ func (f *File) Truncate(size int64) error {
 // Truncate cuts or extends.
 func (d Disk) Truncate(path string, size int64) error {
 	return d.do(Op{Kind: OpTruncate, Path: path, Off: size}, func() error { return os.Truncate(path, size) })
+}
+
+// Allocate extends a file by blocks that are the file's own and read as zeros, without writing them: what is written there
+// later needs no more room, but a journal's commit. File systems that can't do it say errors.ErrUnsupported (fallocate(2)).
+func (f *File) Allocate(size int64) error {
+	return f.disk.do(Op{Kind: OpTruncate, Path: f.Name(), Off: size}, func() error {
+		for {
+			if err := unix.Fallocate(int(f.Fd()), 0, 0, size); err != unix.EINTR {
+				return err
+			}
+		}
+	})
 }
 
 // Rename is durable after SyncDir of both folders.

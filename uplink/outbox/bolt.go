@@ -30,13 +30,14 @@ func boltOptions(size int64) *bbolt.Options {
 		NoFreelistSync: true, FreelistType: bbolt.FreelistArrayType}
 }
 
-// makeSegment writes a segment's blocks beforehand.
+// makeSegment gives a segment its blocks beforehand. They are not written: what goes into bbolt is much at once, and pays
+// for the journal easily.
 func makeSegment(disk kit.Disk, path string, size int64) error {
 	begin, err := emptyBolt(size)
 	if err != nil {
 		return fmt.Errorf("outbox: make segment: %w", err)
 	}
-	return makeFile(disk, path, begin, size)
+	return makeFile(disk, path, begin, size, allocate)
 }
 
 // emptyBolt gives the bytes of a bbolt file with the bucket and nothing in it. It is made in memory (memfd_create(2)), so
@@ -68,11 +69,17 @@ func emptyBolt(size int64) ([]byte, error) {
 	return io.ReadAll(f)
 }
 
-// makeFile makes a file of a size that has every block written: what it begins with, and zeros. Growing a file later costs a
-// journal commit each time, and may fail. It appears under its name only when it is whole.
-func makeFile(disk kit.Disk, path string, begin []byte, size int64) error {
+// filler makes a file of a size: what it begins with, and zeros.
+type filler func(f *kit.File, begin []byte, size int64) error
+
+// makeFile makes a file of a size, because growing it later costs a journal commit each time, and may fail. It appears under
+// its name only when it is whole.
+func makeFile(disk kit.Disk, path string, begin []byte, size int64, with filler) error {
 	tmp := path + ".tmp"
-	err := fill(disk, tmp, begin, size)
+	f, err := disk.Open(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		err = errors.Join(with(f, begin, size), f.Close())
+	}
 	if err == nil {
 		err = disk.Rename(tmp, path)
 	}
@@ -86,12 +93,9 @@ func makeFile(disk kit.Disk, path string, begin []byte, size int64) error {
 // syncEvery is how much of a new file is written between two syncs: what is being put meanwhile waits for no more.
 const syncEvery = 4 << 20
 
-func fill(disk kit.Disk, path string, begin []byte, size int64) error {
-	f, err := disk.Open(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteAt(begin, 0)
+// fill writes every block, so that writing it again is all that a sync has to do.
+func fill(f *kit.File, begin []byte, size int64) error {
+	_, err := f.WriteAt(begin, 0)
 	zeros := make([]byte, 256<<10)
 	for have := int64(len(begin)); err == nil && have < size; {
 		n := min(int64(len(zeros)), size-have)
@@ -101,7 +105,22 @@ func fill(disk kit.Disk, path string, begin []byte, size int64) error {
 			err = f.Sync()
 		}
 	}
-	return errors.Join(err, f.Close())
+	return err
+}
+
+// allocate has every block kept for the file, or written where the file system can't do that.
+func allocate(f *kit.File, begin []byte, size int64) error {
+	err := f.Allocate(size)
+	if errors.Is(err, errors.ErrUnsupported) {
+		return fill(f, begin, size)
+	}
+	if err == nil {
+		_, err = f.WriteAt(begin, 0)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	return err
 }
 
 // takeSpare gives a new file its name, made of the spare if there is one of the right size.
@@ -121,7 +140,7 @@ func (o *Outbox) takeSpare(spare, path string, size int64, make maker) error {
 func (o *Outbox) makeSpares() {
 	o.sparing.Lock()
 	defer o.sparing.Unlock()
-	o.makeSpare(spareLog, o.opt.LogSize, makeLog)
+	o.makeSpare(spareLog, o.opt.LogSize, o.makeLog)
 	o.makeSpare(spareName, o.opt.SegmentSize, makeSegment)
 }
 
@@ -164,4 +183,10 @@ func (o *Outbox) sweep() {
 // maker makes a file of a size, durable under its name.
 type maker func(disk kit.Disk, path string, size int64) error
 
-func makeLog(disk kit.Disk, path string, size int64) error { return makeFile(disk, path, nil, size) }
+// makeLog writes a log's blocks beforehand, unless so many are putting that their batches pay for the journal.
+func (o *Outbox) makeLog(disk kit.Disk, path string, size int64) error {
+	if o.busy() {
+		return makeFile(disk, path, nil, size, allocate)
+	}
+	return makeFile(disk, path, nil, size, fill)
+}

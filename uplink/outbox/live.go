@@ -64,7 +64,7 @@ func (o *Outbox) openLive(n uint32) (*live, error) {
 // nextLog begins a log of the segment.
 func (o *Outbox) nextLog(s *live) error {
 	path := logPath(o.opt.Dir, s.n, s.made)
-	if err := o.takeSpare(spareLog, path, o.opt.LogSize, makeLog); err != nil {
+	if err := o.takeSpare(spareLog, path, o.opt.LogSize, o.makeLog); err != nil {
 		return err
 	}
 	if !planted.Is(planted.UnsyncedFolder) {
@@ -170,7 +170,7 @@ func (s *live) readLogs(k recordKey) (payload []byte, ok bool, err error) {
 	return nil, false, nil
 }
 
-// bulk commits records that complete no item straight into bbolt. A failed commit condemns the segment.
+// bulk commits records straight into bbolt. A failed commit condemns the segment.
 func (s *live) bulk(records []record) (err error) {
 	s.dbmu.RLock()
 	defer s.dbmu.RUnlock()
@@ -190,6 +190,9 @@ func (s *live) bulk(records []record) (err error) {
 	})
 	if errors.Is(err, bbolterrors.ErrMaxSizeReached) {
 		return errNotHere // full, and as good as before
+	}
+	if err == nil {
+		err = kit.Writable(s.path)
 	}
 	if err != nil {
 		s.bad.Store(true)
@@ -229,6 +232,17 @@ func (o *Outbox) move(s *live, leave int) error {
 	}
 }
 
+// moveIfCalm leaves the logs where they are while many are putting: writing everything twice would have them wait, and a log
+// is as good a file of its segment as bbolt's.
+func (o *Outbox) moveIfCalm(s *live, leave int) {
+	if o.busy() {
+		return
+	}
+	if err := o.move(s, leave); err != nil {
+		o.opt.Log.Error("outbox: log not moved", "segment", s.n, "err", err)
+	}
+}
+
 // oldest is the log to be moved next, if more than leave are there.
 func (s *live) oldest(leave int) *liveLog {
 	s.dbmu.RLock()
@@ -254,12 +268,10 @@ func (l *liveLog) records() (out []record, err error) {
 	return out, nil
 }
 
-// finish makes an old segment of one that is not written to any more: its logs are moved, what it did not need is given
-// back. A condemned one is left as it is, logs and all: its files are only read.
+// finish makes an old segment of one that is not written to any more: its logs are moved, unless many are putting; what it
+// did not need is given back. A condemned one is left as it is, logs and all: its files are only read.
 func (o *Outbox) finish(s *live) {
-	if err := o.move(s, 0); err != nil {
-		o.opt.Log.Error("outbox: log not moved", "segment", s.n, "err", err)
-	}
+	o.moveIfCalm(s, 0)
 	s.moving.Lock()
 	defer s.moving.Unlock()
 	s.dbmu.Lock()
@@ -282,6 +294,9 @@ func (o *Outbox) finish(s *live) {
 	for _, l := range s.logs {
 		files = append(files, l.path)
 		l.f.Close()
+		if !s.bad.Load() {
+			o.trim(l.path, l.at)
+		}
 	}
 	s.logs = nil
 	o.trim(s.path, size)

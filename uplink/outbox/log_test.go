@@ -8,8 +8,10 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"telecart/capture/ledger"
@@ -343,4 +345,63 @@ func FuzzCheckpoint(f *testing.F) {
 			t.Fatalf("%+v", c)
 		}
 	})
+}
+
+// While many are putting, full logs stay where they are; a segment that became full meanwhile keeps them. All is there, now and
+// after a start.
+func TestRush(t *testing.T) {
+	r := newRig(t)
+	r.size = 512 << 10
+	box := r.open()
+	r.put("before")
+	gate := make(chan struct{})
+	r.disk.hold.Store(&gate)
+	body := strings.Repeat("many at once ", 700)
+	hashes := make(chan ledger.Hash, 128)
+	var wg sync.WaitGroup
+	for range cap(hashes) {
+		wg.Go(func() {
+			s, err := box.Put(context.Background(), r.key, 1, wire.Routine, []byte(body))
+			if err != nil {
+				t.Error(err)
+			}
+			hashes <- s.Hash
+		})
+	}
+	for len(box.requests) < cap(box.requests) {
+		runtime.Gosched()
+	}
+	r.disk.hold.Store(nil)
+	close(gate)
+	wg.Wait()
+	close(hashes)
+	var all []ledger.Hash
+	for h := range hashes {
+		all = append(all, h)
+	}
+	check := func() {
+		t.Helper()
+		for _, h := range all {
+			if r.opened(h) != body {
+				t.Fatal("not what was put")
+			}
+		}
+	}
+	check()
+	r.open()
+	if logs := filesOf(r.dir, 1); len(logs) < 3 {
+		t.Errorf("the first segment has %d files: it did not keep its logs", len(logs))
+	}
+	for _, path := range filesOf(r.dir, 1) {
+		if st, err := os.Stat(path); err != nil || st.Size() > 400<<10 {
+			t.Errorf("%s: %v; what it did not need is not given back", path, err)
+		}
+	}
+	r.loaded()
+	check()
+	r.put("after")
+	if err := r.box.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r.box = nil
 }

@@ -25,6 +25,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -106,6 +107,8 @@ type Outbox struct {
 	quit     chan struct{}
 	ended    chan struct{} // the writer has left
 	sparing  sync.Mutex    // spares are made by one
+	frames   sync.Pool     // *[]byte, for a chunk's records each
+	crowd    atomic.Int32  // how many shared the last commit or came meanwhile
 	wg       sync.WaitGroup
 	life     context.Context // until Close
 	end      context.CancelFunc
@@ -113,7 +116,6 @@ type Outbox struct {
 	// Of the writer alone.
 	batch     []*request
 	layout    layout
-	crowd     int  // how many shared the last commit or came meanwhile
 	ambiguous bool // a commit failed: see writeBatch
 
 	retiring sync.Mutex // one Retire at a time

@@ -23,16 +23,14 @@ const groupBytes = 1 << 20
 func (o *Outbox) Put(ctx context.Context, key *seal.Key, kind uint8, urgency wire.Urgency, body []byte) (Saved, error) {
 	attempt := o.newPut()
 	defer o.endPut(attempt)
-	r := &request{attempt: attempt, wrap: key.Wrap().Marshal()}
+	r := &request{attempt: attempt, wrap: key.WrapBytes()}
 	group := min(groupBytes, o.opt.LogSize/2)
 	sealed, err := key.Seal(kind, urgency, body, func(i int, chunk []byte) error {
-		r.slice(uint32(i), chunk)
+		r.slice(uint32(i), chunk, o.frame())
 		if r.size < group {
 			return nil
 		}
-		err := o.bulk(ctx, r.records, r.size)
-		r.records, r.size = nil, 0
-		return err
+		return o.bulk(ctx, r)
 	})
 	if err != nil {
 		return Saved{}, err
@@ -40,22 +38,41 @@ func (o *Outbox) Put(ctx context.Context, key *seal.Key, kind uint8, urgency wir
 	r.sealed = &sealed
 	manifest := int64(len(sealed.Bytes) + len(r.wrap) + 32*len(sealed.Chunks) + 512)
 	if r.size > 0 && r.size+manifest > o.logRoom() {
-		if err := o.bulk(ctx, r.records, r.size); err != nil {
+		if err := o.bulk(ctx, r); err != nil {
 			return Saved{}, err
 		}
-		r.records, r.size = nil, 0
 	}
 	r.size += manifest
 	if err := o.submit(ctx, r); err != nil {
-		return Saved{}, err
+		return Saved{}, err // the writer may hold the frames still
 	}
+	o.free(r)
 	return Saved{Entry: r.entry, Hash: sealed.Hash}, nil
 }
 
+// frame is memory for the records of a chunk: making garbage of it would take as long as sealing.
+func (o *Outbox) frame() *[]byte {
+	if f, ok := o.frames.Get().(*[]byte); ok {
+		return f
+	}
+	const slices = wire.ChunkSize/sliceSize + 1
+	f := make([]byte, 0, wire.ChunkSize+wire.Overhead+slices*(recordHead+recordTail))
+	return &f
+}
+
+// free takes the records of a request that is done with.
+func (o *Outbox) free(r *request) {
+	for _, f := range r.frames {
+		o.frames.Put(f)
+	}
+	r.frames, r.records, r.size = r.frames[:0], r.records[:0], 0
+}
+
 // slice cuts a sealed chunk into records.
-func (r *request) slice(i uint32, chunk []byte) {
+func (r *request) slice(i uint32, chunk []byte, frame *[]byte) {
 	n := (len(chunk) + sliceSize - 1) / sliceSize
-	all := make([]byte, 0, len(chunk)+n*(recordHead+recordTail))
+	all := (*frame)[:0]
+	r.frames = append(r.frames, frame)
 	for s := range n {
 		k := recordKey{r.attempt, i, uint8(s)}
 		from := len(all)
@@ -67,13 +84,14 @@ func (r *request) slice(i uint32, chunk []byte) {
 
 // bulk commits part of a long item into bbolt, in the caller's goroutine. If the segment is full or condemned it goes into
 // a fresh one.
-func (o *Outbox) bulk(ctx context.Context, records []record, size int64) (err error) {
+func (o *Outbox) bulk(ctx context.Context, r *request) (err error) {
 	for failed := 0; failed < 3; {
 		o.mu.Lock()
 		s := o.cur
 		o.mu.Unlock()
-		if o.reserve(s, size) {
-			if err = s.bulk(records); err == nil {
+		if o.reserve(s, r.size) {
+			if err = s.bulk(r.records); err == nil {
+				o.free(r)
 				return nil
 			}
 			failed++

@@ -40,8 +40,9 @@ type rig struct {
 
 // faults is a disk that fails when it is told to.
 type faults struct {
-	full  atomic.Bool // nothing new fits
-	dead  atomic.Bool // nothing is done any more
+	full  atomic.Bool                   // nothing new fits
+	dead  atomic.Bool                   // nothing is done any more
+	hold  atomic.Pointer[chan struct{}] // a batch waits for it to be closed
 	mu    sync.Mutex
 	kind  kit.OpKind
 	ext   string
@@ -68,12 +69,15 @@ func (f *faults) synced(path string) int {
 }
 
 func (f *faults) Do(op kit.Op, do func() error) error {
+	if c := f.hold.Load(); c != nil && op.Kind == kit.OpWrite && strings.HasSuffix(op.Path, logExt) {
+		<-*c
+	}
 	switch {
 	case f.dead.Load():
 		return unix.EROFS
 	case f.note(op):
 		return unix.EIO
-	case f.full.Load() && op.Kind == kit.OpWrite && strings.HasSuffix(op.Path, ".tmp"):
+	case f.full.Load() && (op.Kind == kit.OpWrite || op.Kind == kit.OpTruncate) && strings.HasSuffix(op.Path, ".tmp"):
 		return unix.ENOSPC
 	}
 	return do()

@@ -11,12 +11,13 @@ import (
 	"telecart/uplink/wire"
 )
 
-// maxBatch bounds how many requests share one commit.
-const maxBatch = 64
+// maxBatch bounds how many requests share one commit: if there are more, they seal while this one is written.
+const maxBatch = 32
 
 // request is one turn of the writer: an item with its last records, or an entry that is no item.
 type request struct {
 	records []record
+	frames  []*[]byte // that they lie in
 	size    int64
 	sealed  *seal.Sealed
 	wrap    []byte
@@ -63,7 +64,7 @@ func (o *Outbox) writer() {
 		if err != nil {
 			o.opt.Log.Error("outbox: commit failed", "err", err)
 		}
-		o.crowd = len(batch) + len(o.requests)
+		o.crowd.Store(int32(len(batch) + len(o.requests)))
 		for _, r := range batch {
 			r.done <- err
 		}
@@ -87,6 +88,12 @@ func (o *Outbox) refuse() {
 // who shared the last commit, are woken by it and are sealing their next items, and those who came while it was under way.
 const patience = 400
 
+// many is how many who put at the same time are more than a cart's own work.
+const many = 24
+
+// busy says whether so many are putting.
+func (o *Outbox) busy() bool { return o.crowd.Load() >= many }
+
 // gather takes as many requests as one batch can hold.
 func (o *Outbox) gather(r *request) (batch []*request, left *request) {
 	batch = append(o.batch[:0], r)
@@ -103,7 +110,7 @@ func (o *Outbox) gather(r *request) (batch []*request, left *request) {
 			batch = append(batch, r)
 			size += r.size
 		default:
-			if len(batch) >= o.crowd || yields >= patience {
+			if len(batch) >= int(o.crowd.Load()) || yields >= patience {
 				return batch, nil
 			}
 			yields++
@@ -276,11 +283,7 @@ func (o *Outbox) commit(batch []*request, chain ledger.Chain, fork *forking) (ne
 		}
 		defer o.background(o.makeSpares)
 		if s.made > 1 {
-			defer o.background(func() {
-				if err := o.move(s, 1); err != nil {
-					o.opt.Log.Error("outbox: log not moved", "segment", s.n, "err", err)
-				}
-			})
+			defer o.background(func() { o.moveIfCalm(s, 1) })
 		}
 	}
 	if err := s.log.append(s.n, l.b, length); err != nil {

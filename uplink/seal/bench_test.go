@@ -41,7 +41,7 @@ func BenchmarkSeal(b *testing.B) {
 		},
 		"seal": func() {
 			h := h
-			if err := k.seal(&h, body, none); err != nil {
+			if _, err := k.seal(&h, body, none); err != nil {
 				b.Fatal(err)
 			}
 		},

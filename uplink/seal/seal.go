@@ -78,6 +78,8 @@ func NewSealer(book ledger.Book, run ledger.ID, record wire.RecordKey) (*Sealer,
 type Key struct {
 	wrap   wire.Wrap
 	wrapID ledger.ID
+	marsh  []byte          // wrap's canonical form
+	bufs   sync.Pool       // *[]byte, of a whole chunk, all zeros
 	lost   runtime.Cleanup // for a key that is dropped without Destroy
 
 	mu   sync.RWMutex // held for reading while the page is
@@ -108,13 +110,16 @@ func (s *Sealer) NewKey(encounter ledger.ID) (*Key, error) {
 		return nil, fmt.Errorf("seal: wrap data key: %w", err)
 	}
 	w.Enc, w.Sealed = bytes.Clone(enc), bytes.Clone(sealed) // not Do's own: they are no secret, and stay
-	k := &Key{wrap: w, wrapID: w.ID(), page: page}
+	k := &Key{wrap: w, wrapID: w.ID(), marsh: w.Marshal(), page: page}
 	k.lost = runtime.AddCleanup(k, freePage, page)
 	return k, nil
 }
 
 // Wrap is the key as it may be written down.
 func (k *Key) Wrap() wire.Wrap { return k.wrap }
+
+// WrapBytes is the canonical form of Wrap, not to be changed.
+func (k *Key) WrapBytes() []byte { return k.marsh }
 
 // Destroy overwrites the key, after the sealing that is under way has drawn on it. Sealing with it fails from then on. What was
 // derived from it is garbage when the last Seal has returned; erase.Now zeroes that.
@@ -147,14 +152,14 @@ func (k *Key) Seal(kind uint8, urgency wire.Urgency, body []byte, emit func(i in
 		return Sealed{}, err
 	}
 	s := Sealed{Chunks: make([]ledger.Hash, h.Chunks())}
-	err = k.seal(&h, body, func(i int, sealed []byte) error {
+	s.Bytes, err = k.seal(&h, body, func(i int, sealed []byte) error {
 		s.Chunks[i] = sha256.Sum256(sealed)
 		return emit(i, sealed)
 	})
 	if err != nil {
 		return Sealed{}, err
 	}
-	s.Header, s.Bytes = h, h.Marshal()
+	s.Header = h
 	s.Hash = wire.ItemHash(s.Bytes, s.Chunks)
 	return s, nil
 }
@@ -178,15 +183,18 @@ func (k *Key) header(kind uint8, urgency wire.Urgency, size int) (wire.Header, e
 	return h, nil
 }
 
-// seal completes the header and seals the body. Plaintext is copied for the first and the last chunk alone: the first has
+// seal completes the header, gives its canonical form and seals the body. Plaintext is copied for the first and the last chunk alone: the first has
 // the length in front, the last the padding behind.
-func (k *Key) seal(h *wire.Header, body []byte, emit func(i int, sealed []byte) error) error {
+func (k *Key) seal(h *wire.Header, body []byte, emit func(i int, sealed []byte) error) (header []byte, err error) {
 	aead, err := k.cipher(h)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	header, chunks := h.Marshal(), h.Chunks()
-	buf := make([]byte, h.SealedSize(0)) // no chunk is larger
+	header = h.Marshal()
+	chunks := h.Chunks()
+	whole := k.buffer()
+	defer k.bufs.Put(whole)
+	buf := (*whole)[:h.SealedSize(0)] // no chunk is larger
 	defer clear(buf)
 	at := -lengthSize // of the body
 	for i := range chunks {
@@ -202,10 +210,19 @@ func (k *Key) seal(h *wire.Header, body []byte, emit func(i int, sealed []byte) 
 		once := nonce(i, i == chunks-1)
 		erase.Do(func() { sealed = aead.Seal(buf[:0], once, plain, header) })
 		if err := emit(i, sealed); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return header, nil
+}
+
+// buffer is one for a chunk.
+func (k *Key) buffer() *[]byte {
+	if b, ok := k.bufs.Get().(*[]byte); ok {
+		return b
+	}
+	b := make([]byte, wire.ChunkSize+wire.Overhead)
+	return &b
 }
 
 // fill copies the body from at on, with its length before it and zeros behind.

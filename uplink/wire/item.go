@@ -80,9 +80,12 @@ func (h Header) SealedSize(i int) int {
 	return int(min(ChunkSize, h.Length-uint64(i)*ChunkSize)) + Overhead
 }
 
+// headerRoom is what most headers fit into.
+const headerRoom = 256
+
 // Marshal is the canonical form.
 func (h Header) Marshal() []byte {
-	b := append([]byte(headerMagic), h.Suite, h.Kind, byte(h.Urgency), 0)
+	b := append(append(make([]byte, 0, headerRoom), headerMagic...), h.Suite, h.Kind, byte(h.Urgency), 0)
 	if h.Practice {
 		b[len(b)-1] = 1
 	}
@@ -160,7 +163,7 @@ type Manifest struct {
 func (m Manifest) Hash() ledger.Hash { return ItemHash(m.Header, m.Chunks) }
 
 func (m Manifest) Marshal() []byte {
-	b := []byte(manifestMagic)
+	b := append(make([]byte, 0, len(manifestMagic)+2+len(m.Header)+2+len(m.Wrap)+ledger.EntrySize+4+32*len(m.Chunks)), manifestMagic...)
 	for _, p := range [][]byte{m.Header, m.Wrap} {
 		b = binary.BigEndian.AppendUint16(b, uint16(len(p)))
 		b = append(b, p...)
