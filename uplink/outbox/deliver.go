@@ -279,6 +279,9 @@ func (o *Outbox) reader(n uint32, files []string) (*reader, error) {
 func (o *Outbox) Receipt(r wire.Receipt) error {
 	o.taking.Lock()
 	defer o.taking.Unlock()
+	if o.closed() {
+		return ErrClosed
+	}
 	if _, _, _, ok := o.where(r.Item); !ok {
 		return fmt.Errorf("outbox: a receipt for item %s, which is not here", r.Item)
 	}

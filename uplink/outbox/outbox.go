@@ -5,7 +5,7 @@
 //
 // Keys: none that opens an item. Items come in through seal.Key, in memory only; what is written is ciphertext.
 //
-// On disk (FORMAT.md has the bytes): small bbolt segments of fixed size whose blocks were written beforehand, with logs in
+// On disk (FORMAT.md has the bytes): small bbolt segments of fixed size whose blocks are kept beforehand, with logs in
 // front of them; receipts in files of their own; a signed checkpoint for each retired segment; damaged files in quarantine/.
 //
 // Invariants: an entry commits in the same batch and segment as its item's last chunk. A number is used once. A batch is one
@@ -302,6 +302,12 @@ func (o *Outbox) Head() (ledger.Head, error) {
 	c := o.chain
 	o.mu.Unlock()
 	return c.Sign(o.opt.Book, o.opt.Signer)
+}
+
+func (o *Outbox) closed() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.closing
 }
 
 // Book is whose items these are.

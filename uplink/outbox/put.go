@@ -21,9 +21,12 @@ const groupBytes = 1 << 20
 // Put seals a body and saves it. It returns nil only when the item is durable. When it returns an error the item may
 // still have been saved (the hub then gets it, and the nurse was told less than the truth, never more).
 func (o *Outbox) Put(ctx context.Context, key *seal.Key, kind uint8, urgency wire.Urgency, body []byte) (Saved, error) {
-	attempt := o.newPut()
-	defer o.endPut(attempt)
-	r := &request{attempt: attempt, wrap: key.WrapBytes()}
+	r := &request{attempt: o.newPut(), wrap: key.WrapBytes()}
+	defer func() {
+		if !r.queued { // else the writer does it: it may enter what its caller has given up
+			o.endPut(r.attempt)
+		}
+	}()
 	group := min(groupBytes, o.opt.LogSize/2)
 	sealed, err := key.Seal(kind, urgency, body, func(i int, chunk []byte) error {
 		r.slice(uint32(i), chunk, o.frame())
@@ -113,6 +116,7 @@ func (o *Outbox) submit(ctx context.Context, r *request) error {
 	r.done = make(chan error, 1)
 	select {
 	case o.requests <- r:
+		r.queued = true
 	case <-o.quit:
 		return ErrClosed
 	case <-ctx.Done():

@@ -43,6 +43,7 @@ type faults struct {
 	full  atomic.Bool                   // nothing new fits
 	dead  atomic.Bool                   // nothing is done any more
 	hold  atomic.Pointer[chan struct{}] // a batch waits for it to be closed
+	held  atomic.Bool                   // one does
 	mu    sync.Mutex
 	kind  kit.OpKind
 	ext   string
@@ -70,6 +71,7 @@ func (f *faults) synced(path string) int {
 
 func (f *faults) Do(op kit.Op, do func() error) error {
 	if c := f.hold.Load(); c != nil && op.Kind == kit.OpWrite && strings.HasSuffix(op.Path, logExt) {
+		f.held.Store(true)
 		<-*c
 	}
 	switch {

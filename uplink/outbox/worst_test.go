@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -263,4 +264,62 @@ func TestManyLongOnes(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// A long item whose caller gave up while its last batch was on its way to the disk: what of it lies in earlier segments is not
+// erased under it.
+func TestGivenUp(t *testing.T) {
+	r := newRig(t)
+	r.size = 16 << 20
+	store := ledger.NewID()
+	box := r.open()
+	box.Store(store)
+	first := r.put("first")
+	gate := make(chan struct{})
+	r.disk.hold.Store(&gate)
+	ctx, giveUp := context.WithCancel(context.Background())
+	body := strings.Repeat("a long item ", 20<<20/12) // more than a segment
+	done := make(chan error)
+	go func() {
+		_, err := box.Put(ctx, r.key, 1, wire.Routine, []byte(body))
+		done <- err
+	}()
+	for !r.disk.held.Load() {
+		runtime.Gosched()
+	}
+	giveUp()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	r.delivered([]Saved{first}, store, 1)
+	for unfinished := 1; unfinished > 0; runtime.Gosched() {
+		box.mu.Lock()
+		unfinished = len(box.unfinished)
+		box.mu.Unlock()
+	}
+	if _, err := box.Retire(); err != nil {
+		t.Fatal(err)
+	}
+	close(gate)
+	r.put("next")
+	for _, ref := range box.Pending(10, none) {
+		if ref.Length > 1<<20 && r.opened(ref.Hash) == body {
+			return
+		}
+	}
+	t.Error("the long item was not entered")
+}
+
+// A receipt that comes after the end is not taken: nothing would keep it.
+func TestReceiptAfterClose(t *testing.T) {
+	r := newRig(t)
+	box := r.open()
+	s := r.put("item")
+	if err := box.Close(); err != nil {
+		t.Fatal(err)
+	}
+	err := box.Receipt(wire.Receipt{Verdict: wire.Received, Hub: "hub", Book: book, Incarnation: s.Entry.Incarnation, Number: s.Entry.Number, Item: s.Hash})
+	if !errors.Is(err, ErrClosed) {
+		t.Fatal(err)
+	}
 }

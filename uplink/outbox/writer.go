@@ -22,6 +22,7 @@ type request struct {
 	sealed  *seal.Sealed
 	wrap    []byte
 	attempt uint64
+	queued  bool         // of the caller alone
 	fork    *forking     // begin a new incarnation
 	turn    *live        // nothing to write: go to a fresh segment, if this one is still the current one
 	entry   ledger.Entry // result
@@ -66,6 +67,9 @@ func (o *Outbox) writer() {
 		}
 		o.crowd.Store(int32(len(batch) + len(o.requests)))
 		for _, r := range batch {
+			if r.sealed != nil {
+				o.endPut(r.attempt)
+			}
 			r.done <- err
 		}
 		o.changed()
