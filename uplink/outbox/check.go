@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telecart/capture/ledger"
+	"telecart/device/kit"
 	"telecart/uplink/wire"
 )
 
@@ -46,7 +47,8 @@ func Check(path string) (x Index, err error) {
 			x, err = Index{}, fmt.Errorf("%w: %v", ErrDamaged, p)
 		}
 	}()
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, PageSize: pageSize, ReadOnly: true})
+	open := func(path string, _ int, _ os.FileMode) (*os.File, error) { return kit.OpenRegular(path) }
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Second, PageSize: pageSize, ReadOnly: true, OpenFile: open})
 	if err != nil {
 		return Index{}, fmt.Errorf("%w: %v", ErrDamaged, err)
 	}

@@ -99,14 +99,21 @@ func (o *Outbox) verify(h ledger.Hash) {
 	}
 }
 
-// findMissing names the numbers between two segments of which one is damaged, but for those that were erased after delivery.
-// It needs mu.
+// findMissing names the numbers between two segments, but for those that were erased after delivery: beside a damaged one
+// what a checkpoint names, elsewhere whatever lies before one that the next segment follows on (pruneCheckpoints). It needs mu.
 func (o *Outbox) findMissing() {
 	erased, err := o.checkpoints()
 	if err != nil {
 		o.opt.Log.Error("outbox: checkpoints", "err", err)
 	}
 	slices.SortFunc(erased, func(a, b checkpoint) int { return cmp.Compare(a.First, b.First) })
+	ends := map[ledger.ID]map[uint64]bool{}
+	for _, c := range erased {
+		if ends[c.Head.Incarnation] == nil {
+			ends[c.Head.Incarnation] = map[uint64]bool{}
+		}
+		ends[c.Head.Incarnation][c.Head.Number+1] = true
+	}
 	var before *segment
 	bad := false
 	for _, s := range o.x.segments {
@@ -114,7 +121,7 @@ func (o *Outbox) findMissing() {
 		if s.entries == 0 {
 			continue
 		}
-		if before != nil && bad && before.incarnation == s.incarnation {
+		if before != nil && before.incarnation == s.incarnation && (bad || !ends[s.incarnation][s.first]) {
 			from := before.last + 1
 			for _, c := range erased {
 				if c.Head.Incarnation == s.incarnation && c.First >= from && c.Head.Number < s.first {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"telecart/capture/ledger"
+	"telecart/device/kit"
 	"telecart/uplink/wire"
 )
 
@@ -110,7 +111,7 @@ func (o *Outbox) goneFiles() (out []uint32, err error) {
 }
 
 func readGone(path string) ([]wire.Receipt, error) {
-	f, err := os.Open(path)
+	f, err := kit.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}

@@ -14,7 +14,10 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"telecart/capture/ledger"
+	"telecart/device/kit"
 	"telecart/uplink/wire"
 )
 
@@ -182,6 +185,15 @@ func (in *inspector) segment(n uint32) error {
 	if err != nil {
 		return err
 	}
+	if s.torn != nil {
+		f, err := in.following(n)
+		if err != nil {
+			return err
+		}
+		if f != (following{}) {
+			s.builtOn(f)
+		}
+	}
 	in.cur = s
 	for _, f := range s.files {
 		if err := in.tell(Finding{File: &FoundFile{f.name, int64(len(f.bytes)), sha256.Sum256(f.bytes), n, f.quarantined}}); err != nil {
@@ -212,6 +224,32 @@ func (in *inspector) segment(n uint32) error {
 	}
 	in.carry(ended)
 	return nil
+}
+
+// following looks how the ledger goes on behind a segment; it is zero if it does not.
+func (in *inspector) following(n uint32) (f following, err error) {
+	segs, err := listFiles(in.dir)
+	for _, next := range segs {
+		if next <= n || err != nil {
+			continue
+		}
+		s, err := readSnapshot(in.dir, next)
+		if err != nil {
+			return f, err
+		}
+		es := ledgerEntries(s.entries())
+		if len(es) == 0 {
+			continue
+		}
+		f = following{incarnation: es[0].Incarnation, first: es[0].Number}
+		for _, e := range es {
+			if e.Kind == ledger.Fork {
+				f.fork = e.Body
+			}
+		}
+		return f, nil
+	}
+	return f, err
 }
 
 func (in *inspector) entry(e foundRecord) error {
@@ -315,7 +353,7 @@ func (in *inspector) slice(k recordKey) ([]byte, Place, error) {
 }
 
 func readRecord(path string, offset int64, length int, k recordKey) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := kit.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
@@ -338,11 +376,14 @@ func (in *inspector) receipts() error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		b, err := readBounded(name)
+		rel := filepath.Join("receipts", filepath.Base(name))
+		b, err := in.read(rel)
 		if err != nil {
 			return err
 		}
-		rel := filepath.Join("receipts", filepath.Base(name))
+		if b == nil {
+			continue
+		}
 		if err := in.tell(Finding{File: &FoundFile{Name: rel, Size: int64(len(b)), SHA256: sha256.Sum256(b)}}); err != nil {
 			return err
 		}
@@ -373,14 +414,14 @@ func (in *inspector) goneReceipts() error {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		b, err := readBounded(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // not kept any longer
-		}
+		base := filepath.Base(name)
+		b, err := in.read(base)
 		if err != nil {
 			return err
 		}
-		base := filepath.Base(name)
+		if b == nil {
+			continue
+		}
 		if err := in.tell(Finding{File: &FoundFile{Name: base, Size: int64(len(b)), SHA256: sha256.Sum256(b)}}); err != nil {
 			return err
 		}
@@ -410,14 +451,14 @@ func (in *inspector) heads() error {
 	}
 	slices.Sort(names)
 	for _, name := range append(names, filepath.Join(in.dir, HeadFile)) {
-		b, err := readBounded(name)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		base := filepath.Base(name)
+		b, err := in.read(base)
 		if err != nil {
 			return err
 		}
-		base := filepath.Base(name)
+		if b == nil {
+			continue
+		}
 		if err := in.tell(Finding{File: &FoundFile{Name: base, Size: int64(len(b)), SHA256: sha256.Sum256(b)}}); err != nil {
 			return err
 		}
@@ -438,11 +479,30 @@ func (in *inspector) heads() error {
 	return nil
 }
 
+// read gives a file's bytes; nil if there is none any longer, or if it is told as damage: the rest can be read still.
+func (in *inspector) read(name string) ([]byte, error) {
+	b, err := readBounded(filepath.Join(in.dir, name))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil && strange(err):
+		return nil, in.tell(Finding{Damage: &FoundDamage{Place: Place{File: name}, What: cantRead(err)}})
+	}
+	return b, err
+}
+
+// strange says whether an error is this one file's. Who may not read must ask for the right, and would call all damaged.
+func strange(err error) bool {
+	return !errors.Is(err, fs.ErrPermission) && !errors.Is(err, unix.EMFILE)
+}
+
+func cantRead(err error) string { return fmt.Sprintf("it can't be read (%v)", err) }
+
 // maxInspected bounds one file: larger ones are none of the product's.
 const maxInspected = 1 << 30
 
 func readBounded(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	f, err := kit.OpenRegular(path)
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
@@ -451,8 +511,8 @@ func readBounded(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
-	if !st.Mode().IsRegular() || st.Size() > maxInspected {
-		return nil, fmt.Errorf("outbox: %s is no file of an outbox: %s, %d bytes", path, st.Mode(), st.Size())
+	if st.Size() > maxInspected {
+		return nil, fmt.Errorf("outbox: %s is no file of an outbox: %d bytes", path, st.Size())
 	}
 	b := make([]byte, st.Size())
 	n, err := io.ReadFull(f, b)

@@ -3,10 +3,10 @@ package outbox
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"telecart/capture/ledger"
+	"telecart/device/kit"
 )
 
 // SaveHead writes the signed head down (HeadFile), for whoever has the files alone: a courier, an auditor. The outbox
@@ -18,7 +18,7 @@ func (o *Outbox) SaveHead() error {
 	}
 	path := filepath.Join(o.opt.Dir, HeadFile)
 	var old ledger.Head
-	if b, err := os.ReadFile(path); err == nil && json.Unmarshal(b, &old) == nil && old.Incarnation == h.Incarnation && old.Number == h.Number && old.Hash == h.Hash {
+	if b, err := kit.ReadRegular(path); err == nil && json.Unmarshal(b, &old) == nil && old.Incarnation == h.Incarnation && old.Number == h.Number && old.Hash == h.Hash {
 		return nil
 	}
 	b, err := json.Marshal(h)

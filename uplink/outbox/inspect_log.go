@@ -54,7 +54,9 @@ func inspectLog(b []byte, seg uint32, name string) (l logContent) {
 			l.damage = append(l.damage, logDamage{at, follow, fmt.Sprintf("batch %d of the log can't be read", next)})
 			at, next = follow, fn
 			continue
-		case allZero(b[at:min(at+batchHead, len(b))]): // the end
+		case allZero(b[at:]): // the end
+		case allZero(b[at:min(at+batchHead, len(b))]):
+			l.torn = &logDamage{at, len(b), fmt.Sprintf("batch %d of the log has lost its head, and another log follows, so it had been confirmed", next)}
 		case ok && n == next && torn(b, at, length):
 			l.torn = &logDamage{at, len(b), fmt.Sprintf("batch %d of the log is torn, and another log follows, so it had been confirmed", next)}
 		default:

@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 
 	"telecart/capture/ledger"
+	"telecart/device/kit"
 	"telecart/uplink/wire"
 )
 
@@ -20,12 +20,14 @@ type snapshot struct {
 	files  []snapFile
 	at     map[recordKey]recordAt
 	damage []FoundDamage
+	torn   *logDamage // of the last log
 }
 
 type snapFile struct {
 	name        string // below the book's folder
 	bytes       []byte
 	quarantined bool
+	strange     error // why it could not be read, though it is there
 }
 
 type recordAt struct {
@@ -81,10 +83,10 @@ func (s *snapshot) readSegment(dir string) ([]byte, error) {
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
-		if err != nil {
+		if err != nil && !strange(err) {
 			return nil, err
 		}
-		s.files = append(s.files, snapFile{name, b, sub != ""})
+		s.files = append(s.files, snapFile{name, b, sub != "", err})
 		return b, nil
 	}
 	return nil, nil
@@ -102,10 +104,10 @@ func readLogs(dir string, n uint32) (out []snapFile, err error) {
 			if errors.Is(err, fs.ErrNotExist) {
 				continue // it has just been moved into the segment
 			}
-			if err != nil {
+			if err != nil && !strange(err) {
 				return nil, err
 			}
-			out = append(out, snapFile{filepath.Join(sub, filepath.Base(name)), b, sub != ""})
+			out = append(out, snapFile{filepath.Join(sub, filepath.Base(name)), b, sub != "", err})
 		}
 	}
 	return out, nil
@@ -113,7 +115,7 @@ func readLogs(dir string, n uint32) (out []snapFile, err error) {
 
 // sameCommit says whether the segment's newest transaction is still the one that was read.
 func sameCommit(path string, read []byte) bool {
-	f, err := os.Open(path)
+	f, err := kit.OpenRegular(path)
 	if err != nil {
 		return false
 	}
@@ -139,9 +141,13 @@ func (s *snapshot) index(seg []byte) {
 		}
 	}
 	for i := first; i < len(s.files); i++ {
+		if err := s.files[i].strange; err != nil {
+			s.damaged(i, 0, cantRead(err))
+			continue
+		}
 		l := inspectLog(s.files[i].bytes, s.n, s.files[i].name)
-		if l.torn != nil && slices.ContainsFunc(s.files[first:], func(o snapFile) bool { return logNumber(o.name) > logNumber(s.files[i].name) }) {
-			l.damage = append(l.damage, *l.torn)
+		if s.torn = l.torn; l.torn != nil && slices.ContainsFunc(s.files[first:], func(o snapFile) bool { return logNumber(o.name) > logNumber(s.files[i].name) }) {
+			l.damage, s.torn = append(l.damage, *l.torn), nil
 		}
 		for _, b := range l.batches {
 			s.batch(i, b)
@@ -151,6 +157,26 @@ func (s *snapshot) index(seg []byte) {
 			s.salvage(i, s.files[i].bytes[d.offset:d.end], d.offset)
 		}
 	}
+}
+
+// builtOn tells the torn batch at the end as damage if the ledger went on behind it: then it had been confirmed.
+func (s *snapshot) builtOn(f following) {
+	last := len(s.files) - 1
+	tail := &snapshot{n: s.n, files: s.files, at: map[recordKey]recordAt{}}
+	rest := s.files[last].bytes[s.torn.offset:s.torn.end]
+	tail.salvage(last, rest, s.torn.offset)
+	if f.confirms(ledgerEntries(s.entries()), ledgerEntries(tail.entries())) {
+		s.damaged(last, s.torn.offset, "the last batch of the log is torn, and the ledger went on behind it, so it had been confirmed")
+		s.salvage(last, rest, s.torn.offset)
+	}
+	s.torn = nil
+}
+
+func ledgerEntries(found []foundRecord) (out []ledger.Entry) {
+	for _, f := range found {
+		out = append(out, f.Entry)
+	}
+	return out
 }
 
 func (s *snapshot) damaged(file, offset int, what string) {

@@ -85,7 +85,11 @@ func (o *Outbox) findHead(ctx context.Context, segs []uint32) (h head, rest []ui
 	for len(rest) > 0 && h.entry == nil {
 		n := rest[len(rest)-1]
 		rest = rest[:len(rest)-1]
-		last, damaged := o.load(ctx, n)
+		end := fresh
+		if h.damaged {
+			end = builtOn // perhaps, by what is lost
+		}
+		last, damaged := o.load(ctx, n, end)
 		if err := ctx.Err(); err != nil { // an older head would give its numbers out again
 			return h, nil, fmt.Errorf("outbox: %w", err)
 		}
@@ -104,7 +108,7 @@ func (o *Outbox) loadOld(segs []uint32) {
 		if o.life.Err() != nil {
 			return
 		}
-		o.load(o.life, n)
+		o.load(o.life, n, builtOn)
 		o.mu.Lock()
 		o.loading--
 		o.mu.Unlock()
@@ -124,19 +128,19 @@ func (o *Outbox) loadOld(segs []uint32) {
 	o.changed()
 }
 
-// load checks one old segment and takes its items over. It gives the last entry.
-func (o *Outbox) load(ctx context.Context, n uint32) (last *ledger.Entry, damaged bool) {
+// load checks one old segment and takes its items over; end is what is known of its last log. It gives the last entry.
+func (o *Outbox) load(ctx context.Context, n uint32, end logPlace) (last *ledger.Entry, damaged bool) {
 	var x Index
 	s := &segment{n: n}
 	files := filesOf(o.opt.Dir, n)
 	for i, path := range files {
-		_, _, isLog := splitLogName(path)
 		take := o.loadBolt
-		if isLog {
-			take = o.loadLog
+		if _, _, isLog := splitLogName(path); isLog {
+			place := end
 			if i < len(files)-1 {
-				take = o.loadFullLog
+				place = followed
 			}
+			take = func(_ context.Context, path string, x *Index) (string, bool) { return o.loadLog(path, x, place) }
 		}
 		if err := o.settle(path); err != nil {
 			o.opt.Log.Error("outbox: can't be made durable", "file", filepath.Base(path), "err", err)
@@ -209,7 +213,7 @@ func (o *Outbox) takeOver(s *segment, x *Index) {
 		if e.Kind != ledger.Item {
 			o.plain = append(o.plain, plainEntry{Entry: e, seg: s.n})
 		}
-		if i > 0 && s.quarantined && e.Incarnation == x.Entries[i-1].Incarnation {
+		if i > 0 && e.Incarnation == x.Entries[i-1].Incarnation {
 			o.miss(e.Incarnation, x.Entries[i-1].Number+1, e.Number)
 		}
 	}
@@ -258,50 +262,6 @@ func (o *Outbox) loadBolt(ctx context.Context, path string, x *Index) (now strin
 func (x *Index) merge(more Index) {
 	x.Entries = append(x.Entries, more.Entries...)
 	x.Items = append(x.Items, more.Items...)
-}
-
-// loadFullLog reads a log that another followed: it was left full, and can't be torn.
-func (o *Outbox) loadFullLog(ctx context.Context, path string, x *Index) (now string, damaged bool) {
-	return o.readLog(path, x, func(st logState) bool { return st.damaged || st.torn })
-}
-
-// loadLog reads the last log of a segment.
-func (o *Outbox) loadLog(ctx context.Context, path string, x *Index) (now string, damaged bool) {
-	return o.readLog(path, x, func(st logState) bool { return st.damaged })
-}
-
-func (o *Outbox) readLog(path string, x *Index, isDamaged func(logState) bool) (now string, damaged bool) {
-	segment, log, _ := splitLogName(path)
-	f, err := os.Open(path)
-	if err != nil {
-		o.opt.Log.Error("outbox: log not read", "file", filepath.Base(path), "err", err)
-		return path, true
-	}
-	defer f.Close()
-	st, err := f.Stat()
-	if err != nil || !st.Mode().IsRegular() {
-		o.opt.Log.Error("outbox: log not read", "file", filepath.Base(path), "err", err)
-		return path, true
-	}
-	found := parseLog(f, st.Size(), segment, log, func(_ int64, t recordType, k recordKey, payload []byte) {
-		if err := x.add(t, k, payload); err != nil {
-			o.opt.Log.Error("outbox: a record is not understood", "file", filepath.Base(path), "err", err)
-			damaged = true
-		}
-	})
-	switch {
-	case quarantined(path):
-		return path, true
-	case damaged || isDamaged(found):
-		return o.toQuarantine(path, ErrDamaged), true
-	case found.batches == 0: // nothing was ever saved in it
-		if err := o.opt.Disk.Remove(path); err != nil {
-			o.opt.Log.Warn("outbox: empty log", "err", err)
-		}
-		return "", false
-	}
-	o.trim(path, found.end)
-	return path, false
 }
 
 // toQuarantine moves a file that failed its check aside, and gives its path then.

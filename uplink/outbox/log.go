@@ -61,7 +61,7 @@ type logState struct {
 	end     int64 // behind the last batch that counts
 	batches int
 	closed  bool // the mark of an orderly end is there
-	torn    bool // a batch at the end was not whole, and has a sector that was never written: nobody was told that it is saved
+	torn    bool // a batch at the end was not whole, and has a sector of zeros: never written, if nothing was built on it
 	damaged bool // what was written does not read back: every whole record was taken
 }
 
@@ -88,6 +88,7 @@ func parseLog(f io.ReaderAt, size int64, segment, log uint32, found func(at int6
 		next, number := batchAfter(f, at+blockSize, size, segment, log, want)
 		switch {
 		case next < 0 && err == nil && zero(head):
+			st.torn = !blank(f, at, size)
 			return st
 		case next < 0 && ok && unwritten(f, at, to):
 			st.torn = true
@@ -125,6 +126,18 @@ func unwritten(f io.ReaderAt, from, to int64) bool {
 		}
 	}
 	return false
+}
+
+// blank says whether a stretch can be read and is all zeros.
+func blank(f io.ReaderAt, from, to int64) bool {
+	for w := (window{f: f, max: to - from}); from < to; {
+		b := w.at(from, int(min(windowSize, to-from)))
+		if b == nil || !zero(b) {
+			return false
+		}
+		from += int64(len(b))
+	}
+	return true
 }
 
 func zero(b []byte) bool {

@@ -101,7 +101,7 @@ func receiptFiles(dir string) (out []uint32, err error) {
 
 // readSlots reads one file's receipts, and says how many slots were ever written.
 func readSlots(path string, found func(slot int, k kept)) (used int, err error) {
-	f, err := os.Open(path)
+	f, err := kit.OpenRegular(path)
 	if err != nil {
 		return 0, fmt.Errorf("outbox: %w", err)
 	}
@@ -170,7 +170,7 @@ func (l *receiptLog) add(k kept) (file uint32, slot int, err error) {
 
 // read gives one receipt back.
 func (l *receiptLog) read(file uint32, slot uint16) (k kept, err error) {
-	f, err := os.Open(l.path(file))
+	f, err := kit.OpenRegular(l.path(file))
 	if err != nil {
 		return k, fmt.Errorf("outbox: %w", err)
 	}

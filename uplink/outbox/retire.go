@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"telecart/capture/ledger"
+	"telecart/device/kit"
 	"telecart/device/kit/planted"
 )
 
@@ -270,7 +271,7 @@ func (o *Outbox) checkpoints() (out []checkpoint, err error) {
 }
 
 func readCheckpoint(path string) (c checkpoint, err error) {
-	f, err := os.Open(path)
+	f, err := kit.OpenRegular(path)
 	if err != nil {
 		return c, fmt.Errorf("outbox: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -48,6 +49,7 @@ type faults struct {
 	kind  kit.OpKind
 	ext   string
 	left  int
+	torn  string
 	syncs map[string]int
 	fresh map[string]bool // names that are not durable
 	early []string        // files that were synced under such a name
@@ -63,6 +65,23 @@ func (f *faults) fail(kind kit.OpKind, ext string, times int) {
 	f.kind, f.ext, f.left = kind, ext, times
 }
 
+// tear has the next write to a file fail, done in part.
+func (f *faults) tear(path string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.torn = path
+}
+
+func (f *faults) tears(path string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ok := f.torn == path
+	if ok {
+		f.torn = ""
+	}
+	return ok
+}
+
 func (f *faults) synced(path string) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,6 +92,14 @@ func (f *faults) Do(op kit.Op, do func() error) error {
 	if c := f.hold.Load(); c != nil && op.Kind == kit.OpWrite && strings.HasSuffix(op.Path, logExt) {
 		f.held.Store(true)
 		<-*c
+	}
+	if op.Kind == kit.OpWrite && f.tears(op.Path) {
+		op.Data = op.Data[:2*sectorSize]
+		if file, err := os.OpenFile(op.Path, os.O_WRONLY, 0); err == nil {
+			file.WriteAt(op.Data, op.Off)
+			file.Close()
+		}
+		return unix.EIO
 	}
 	switch {
 	case f.dead.Load():

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 
 	"golang.org/x/sys/unix"
+
+	"telecart/device/kit"
 )
 
 // windowSize is how much of a file is in memory at once while it is searched; longer records have the window grow to them.
@@ -108,7 +109,7 @@ func checksum(f io.ReaderAt, from, to int64) (sum uint32, ok bool) {
 // transaction that was not committed may be among them; an item is only kept with its manifest, and only read back by hash.
 func Salvage(path string) (Index, error) {
 	var x Index
-	f, err := os.Open(path)
+	f, err := kit.OpenRegular(path)
 	if err != nil {
 		return x, fmt.Errorf("outbox: %w", err)
 	}
@@ -153,7 +154,7 @@ func newReader(segment uint32, files []string) (*reader, error) {
 }
 
 func (r *reader) index(file int32, path string) error {
-	f, err := os.Open(path)
+	f, err := kit.OpenRegular(path)
 	if err != nil {
 		return fmt.Errorf("outbox: %w", err)
 	}
@@ -166,7 +167,9 @@ func (r *reader) index(file int32, path string) error {
 		r.at[k] = spot{file, int32(recordHead + len(payload) + recordTail), at}
 	}
 	if segment, log, ok := splitLogName(path); ok {
-		parseLog(f, st.Size(), segment, log, take)
+		if found := parseLog(f, st.Size(), segment, log, take); found.torn && quarantined(path) {
+			scanFile(f, found.end, st.Size(), take)
+		}
 	} else {
 		scanFile(f, 0, st.Size(), take)
 	}
@@ -179,7 +182,7 @@ func (r *reader) get(k recordKey) ([]byte, error) {
 	if !ok {
 		return nil, nil
 	}
-	f, err := os.Open(r.files[s.file])
+	f, err := kit.OpenRegular(r.files[s.file])
 	if err != nil {
 		return nil, fmt.Errorf("outbox: %w", err)
 	}
