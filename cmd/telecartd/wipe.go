@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -30,6 +31,9 @@ func wipe(args []string) error {
 		}
 	}
 	w, err := agent.Wipe(ctx, set, kit.System{})
+	if errors.Is(err, agent.ErrNothingToWipe) {
+		return err
+	}
 	if w.Unsigned != nil {
 		fmt.Fprintln(os.Stderr, "telecartd: the ledger's end could not be signed any more; a courier can carry what is here, and nobody can prove that it is all:", w.Unsigned)
 	}
@@ -41,6 +45,7 @@ func wipe(args []string) error {
 		who = fmt.Sprintf("It was cart %s of %s until %s. Revoke it at the hub's console too: on flash the old key's blocks may outlive the wipe.",
 			w.Cart, w.Tenant, w.At.Format(time.RFC3339))
 	}
-	fmt.Printf("wiped: key, certificate, key list, secrets. %s\nSealed items stay in %s for a courier: telecart courier export\n", who, set.State)
+	fmt.Printf("wiped: key, certificate, key list, secrets; a new key waits for the next claim. %s\n"+
+		"Sealed items stay in %s for a courier: telecart courier export --state %s --to STICK\n", who, set.State, set.State)
 	return nil
 }

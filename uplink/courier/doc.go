@@ -9,7 +9,8 @@
 //
 // Invariants: a file is whole or is used up to its cut; what is damaged is named and costs itself alone. Nothing on the stick
 // is ever the only copy: an item leaves the cart only by its receipt, grace and backup, as always. Export and import may be
-// repeated. Names and sizes fit FAT (8 to 40 of a-z 0-9 - and one dot; below 4 GiB). Everything from a stick is bounded.
+// repeated. An export leaves room on the stick for the receipts of all that is on it. Names and sizes fit FAT (8 to 40 of a-z 0-9 -
+// and one dot; below 4 GiB). Everything from a stick is bounded, and what is no regular file there is passed over.
 //
 // # Format 1
 //

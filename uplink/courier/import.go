@@ -156,7 +156,8 @@ func (b *bookImport) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return b.writeBack()
+	b.writeBack()
+	return nil
 }
 
 func (b *bookImport) problem(file, what string) {
@@ -321,10 +322,16 @@ func (b *bookImport) item(ctx context.Context, it carried) error {
 	return nil
 }
 
-// writeBack puts the receipts on the stick, for the cart.
-func (b *bookImport) writeBack() error {
-	b.file = NameOf(b.c.book) + receiptExt
-	return WriteReceipts(b.x.Disk, b.x.From, b.c.book, b.about.List, b.about.Watermark, b.receipts)
+// writeBack puts the receipts on the stick, for the cart. If it can't be written to, what went in is in the hub all the same, and
+// the next book is imported.
+func (b *bookImport) writeBack() {
+	file := NameOf(b.c.book) + receiptExt
+	if err := WriteReceipts(b.x.Disk, b.x.From, b.c.book, b.about.List, b.about.Watermark, b.receipts); err != nil {
+		b.problem(file, fmt.Sprintf("the receipts could not be written to the stick (%v). What went in is in the hub all the same, and the cart does not know it: "+
+			"copy the folder %s to a stick that has room and can be written to, and import that one", err, Folder))
+		return
+	}
+	b.file = file
 }
 
 // do sends one request; a problem comes back as an error, but for a refusal, which is a receipt.

@@ -9,8 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -58,23 +56,16 @@ const maxFiles = 100_000
 
 // readStick reads the files with one of these endings, book by book.
 func readStick(folder string, exts ...string) (books []*content, damage []Damage, err error) {
-	dir := filepath.Join(folder, Folder)
-	files, err := os.ReadDir(dir)
+	files, err := regular(filepath.Join(folder, Folder), exts...)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil, fmt.Errorf("courier: there is no folder %s on %s: nothing was exported to it", Folder, folder)
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("courier: %w", err)
-	}
-	if len(files) > maxFiles {
-		return nil, nil, fmt.Errorf("courier: %d files in %s: that is no courier's", len(files), dir)
+		return nil, nil, err
 	}
 	all := map[ledger.Book]*content{}
 	for _, f := range files {
-		if !f.Type().IsRegular() || !slices.ContainsFunc(exts, func(e string) bool { return strings.HasSuffix(f.Name(), e) }) {
-			continue
-		}
-		c, d, err := readFile(filepath.Join(dir, f.Name()))
+		c, d, err := readFile(f)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -210,7 +201,10 @@ func create(disk kit.Disk, path string, b ledger.Book) (*writer, error) {
 		return nil, fmt.Errorf("courier: %w", err)
 	}
 	w := &writer{disk: disk, f: f, path: path}
-	return w, w.small(typeBook, encodeBook(b))
+	if err := w.small(typeBook, encodeBook(b)); err != nil {
+		return nil, errors.Join(err, w.giveUp())
+	}
+	return w, nil
 }
 
 func (w *writer) bytes(b []byte) error {
@@ -248,10 +242,7 @@ func (w *writer) item(m wire.Manifest, h wire.Header, chunk func(i int) ([]byte,
 		}
 	}()
 	raw := m.Marshal()
-	length := int64(4 + len(raw))
-	for i := range m.Chunks {
-		length += int64(8 + h.SealedSize(i))
-	}
+	length := itemLength(m, h) - int64(frameHead+frameTail)
 	sum := crc32.New(castagnoli)
 	put := func(b []byte) error { sum.Write(b); return w.bytes(b) }
 	if err := w.bytes(headOf(typeItem, length)); err != nil {
@@ -269,9 +260,21 @@ func (w *writer) item(m wire.Manifest, h wire.Header, chunk func(i int) ([]byte,
 			return err
 		}
 	}
+	if err := w.bytes(be32(sum.Sum32())); err != nil {
+		return err
+	}
 	w.frames++
 	w.items++
-	return w.bytes(be32(sum.Sum32()))
+	return nil
+}
+
+// itemLength is how much an item takes, frame and all.
+func itemLength(m wire.Manifest, h wire.Header) int64 {
+	length := int64(frameHead + 4 + len(m.Marshal()) + frameTail)
+	for i := range m.Chunks {
+		length += int64(8 + h.SealedSize(i))
+	}
+	return length
 }
 
 func be32(n uint32) []byte { return []byte{byte(n >> 24), byte(n >> 16), byte(n >> 8), byte(n)} }

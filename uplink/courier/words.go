@@ -53,25 +53,35 @@ func (x Imported) Print(w io.Writer) error {
 
 // Print says in sentences what became of an export. It gives ErrSome if something was left.
 func (x Exported) Print(w io.Writer) error {
-	_, err := fmt.Fprintf(w, "%d items (%d bytes) were written and read back; %d were on the stick already.\n", x.Items, x.Bytes, x.Before)
-	for _, d := range x.Damaged {
-		_, e := fmt.Fprintf(w, "%s: %s.\n", d.File, d.What)
-		err = errors.Join(err, e)
+	var errs []error
+	say := func(format string, args ...any) {
+		_, err := fmt.Fprintf(w, format+"\n", args...)
+		errs = append(errs, err)
 	}
-	if x.Left > 0 {
-		why := "the limit"
-		if x.Full {
-			why = "the stick is full"
-		}
-		_, e := fmt.Fprintf(w, "%d items were left: %s. The urgent and the oldest went first.\n", x.Left, why)
-		err = errors.Join(err, e)
+	say("%d items (%d bytes) were written and read back; %d were on the stick already.", x.Items, x.Bytes, x.Before)
+	if x.OwnDisk {
+		say("Note: this folder is on the cart's own disk. If it should be a stick, the stick is not mounted.")
+	}
+	if x.Restored {
+		say("Receipts here are of more than one of the hub's stores: it was restored from a backup. So everything that is held goes, delivered or not.")
+	}
+	for _, d := range x.Damaged {
+		say("%s: %s.", d.File, d.What)
+	}
+	switch {
+	case x.Full && x.Left > 0:
+		say("%d items were left: the stick is full, but for the room that the receipts need. The urgent and the oldest went first.", x.Left)
+		say("Bring the receipts of these back to the cart, then export the rest; or export to a larger stick.")
+	case x.Full:
+		say("The stick is full: the newest entries of the ledger did not go. Make room on it, and export again.")
+	case x.Left > 0:
+		say("%d items were left: the limit. The urgent and the oldest went first.", x.Left)
 	}
 	if len(x.Epochs) > 0 {
-		_, e := fmt.Fprintf(w, "They open with record keys of the epochs %v: the hub must keep these until the stick was imported.\n", x.Epochs)
-		err = errors.Join(err, e)
+		say("They open with record keys of the epochs %v: the hub must keep these until the stick was imported.", x.Epochs)
 	}
-	if len(x.Damaged)+x.Left > 0 {
-		err = errors.Join(err, ErrSome)
+	if len(x.Damaged)+x.Left > 0 || x.Full {
+		errs = append(errs, ErrSome)
 	}
-	return err
+	return errors.Join(errs...)
 }

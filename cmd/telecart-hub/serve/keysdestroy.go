@@ -38,6 +38,9 @@ func DestroyKeys(ctx context.Context, r DestroyRequest, out io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, f.store.Close()) }()
+	if err := f.hasBackup(r.Backup); err != nil {
+		return err
+	}
 	keys, err := readPrivate(filepath.Join(f.path, keysFile))
 	if err != nil {
 		return err

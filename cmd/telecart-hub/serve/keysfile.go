@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 
 	"telecart/device/kit"
@@ -88,4 +89,27 @@ func (k hubKeys) newest() (epoch uint32) {
 		epoch = max(epoch, r.Epoch)
 	}
 	return epoch
+}
+
+// hasBackup makes sure that dir is where this hub's backups go. In any other folder, or one made for a name with a slip in it, keys
+// would lie where nobody looks for them; in another hub's backup they would take the place of that hub's.
+func (f *folder) hasBackup(dir string) error {
+	const how = "Make one: telecart-hub backup --to DIR"
+	here, err1 := os.Stat(f.path)
+	there, err2 := os.Stat(dir)
+	switch {
+	case err2 != nil || !there.IsDir():
+		return fmt.Errorf("keys: --backup %s is no folder; nothing changed. Is the disk mounted? It must be the folder of this hub's backup. %s", dir, how)
+	case err1 == nil && os.SameFile(here, there):
+		return errors.New("keys: --backup and --state must be different places")
+	}
+	_, keysErr := os.Stat(filepath.Join(dir, keysFile))
+	_, list, root, err := readList(dir)
+	switch {
+	case keysErr != nil || err != nil:
+		return fmt.Errorf("keys: --backup %s holds no backup of a hub (%s, %s and %s of it); nothing changed. %s", dir, keysFile, keyListFile, rootPubFile, how)
+	case root != f.root || list.Hub != f.list.Hub:
+		return fmt.Errorf("keys: --backup %s is the backup of another hub, %s; this is %s. Nothing changed", dir, list.Hub, f.list.Hub)
+	}
+	return nil
 }

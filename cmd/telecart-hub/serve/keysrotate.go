@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -57,6 +56,9 @@ func RotateKeys(ctx context.Context, r RotateRequest, now time.Time, out io.Writ
 		return err
 	}
 	defer func() { err = errors.Join(err, f.store.Close()) }()
+	if err := f.hasBackup(r.Backup); err != nil {
+		return err
+	}
 	list, err := f.nextKeys(ctx, r, now)
 	if err != nil {
 		return err
@@ -155,9 +157,6 @@ func nextReceiptKey(have []receiptKey, list wire.KeyList) ([]receiptKey, error) 
 
 // keepInTwoPlaces makes the private keys durable in the backup and here. The state folder is last: it says how far this came.
 func keepInTwoPlaces(keys hubKeys, state, backup string) error {
-	if err := os.MkdirAll(backup, 0o700); err != nil {
-		return fmt.Errorf("keys: %w", err)
-	}
 	for _, dir := range []string{backup, state} {
 		if err := replaceKeys(filepath.Join(dir, keysFile), keys); err != nil {
 			return err

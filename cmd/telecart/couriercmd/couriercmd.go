@@ -1,7 +1,8 @@
 // Package couriercmd is `telecart courier`: the cart's half of carrying sealed items on a stick (uplink/courier).
 //
 // Parties: whoever is at the cart exports and brings receipts back; whoever is at the hub imports there. Keys: the cart's device
-// key, if it lies in the state folder, signs the head as it is at the export; without it the heads that the agent wrote down go.
+// key, if it lies in the state folder and a certificate there says so, signs the head as it is at the export; without it the heads
+// that the agent wrote down go.
 //
 // Invariants: the agent may run; nothing in the cart's books is written.
 package couriercmd
@@ -97,10 +98,14 @@ func require(c *cobra.Command, flags ...string) {
 
 // identity is what is needed of a cart's identity.json.
 type identity struct {
-	Tenant   string `json:"tenant"`
-	Cart     string `json:"cart"`
-	KeysRoot []byte `json:"keys_root"`
+	Tenant      string `json:"tenant"`
+	Cart        string `json:"cart"`
+	KeysRoot    []byte `json:"keys_root"`
+	Certificate string `json:"certificate"`
 }
+
+// wiped says that the cart was wiped, in its state folder: the key that lies there signed nothing yet.
+const wiped = "wiped.json"
 
 func readIdentity(state string) (id identity) {
 	b, err := os.ReadFile(filepath.Join(state, "identity/identity.json"))
@@ -110,25 +115,35 @@ func readIdentity(state string) (id identity) {
 	return id
 }
 
-// deviceKey is the cart's device key, if it lies in a file here; nil: it is in a TPM, or this is a card without it.
+// deviceKey is the cart's device key, if it lies in a file here; nil: it is in a TPM, or this is a card without it, or no certificate
+// says that it is the cart's: a wipe leaves a new one.
 func deviceKey(state string) crypto.Signer {
+	if _, err := os.Lstat(filepath.Join(state, wiped)); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	certified, _ := pem.Decode([]byte(readIdentity(state).Certificate))
 	b, err := os.ReadFile(filepath.Join(state, "identity/key.pem"))
+	block, _ := pem.Decode(b)
+	if err != nil || block == nil || certified == nil {
+		return nil
+	}
+	c, err := x509.ParseCertificate(certified.Bytes)
 	if err != nil {
 		return nil
 	}
-	block, _ := pem.Decode(b)
-	if block == nil {
+	key, err := x509.ParseECPrivateKey(block.Bytes)
+	if err != nil {
+		k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		e, ok := k.(*ecdsa.PrivateKey)
+		if err != nil || !ok {
+			return nil
+		}
+		key = e
+	}
+	if !key.PublicKey.Equal(c.PublicKey) {
 		return nil
 	}
-	if k, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
-		return k
-	}
-	if k, err := x509.ParsePKCS8PrivateKey(block.Bytes); err == nil {
-		if e, ok := k.(*ecdsa.PrivateKey); ok {
-			return e
-		}
-	}
-	return nil
+	return key
 }
 
 // fetch brings receipts to the cart.
@@ -140,13 +155,16 @@ func fetch(c *cobra.Command, stick, state string) error {
 	n, damage, err := courier.Fetch(kit.Disk{}, stick, state, func(b ledger.Book) bool {
 		return me.Cart == "" || b.Tenant == me.Tenant && b.Cart == me.Cart
 	})
-	if err != nil {
-		return err
-	}
 	for _, d := range damage {
 		fmt.Fprintf(c.OutOrStdout(), "%s: %s.\n", d.File, d.What)
 	}
+	if err != nil {
+		return err
+	}
 	_, err = fmt.Fprintf(c.OutOrStdout(), "%d receipts wait in the cart's inbox; its agent verifies and takes them.\n", n)
+	if len(damage) > 0 {
+		err = errors.Join(err, courier.ErrSome)
+	}
 	return err
 }
 

@@ -2,6 +2,7 @@ package ledgercmd
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -264,15 +265,17 @@ func (a *auditor) headIs(i *Incarnation, l *line) bool {
 // gap judges numbers that are not here: erased after receipt, if a signed checkpoint vouches for their end, or missing.
 func (a *auditor) gap(i *Incarnation, r Range, above *line) {
 	from := r.First
-	var best *headEvidence
-	for k := range a.e.heads {
-		h := &a.e.heads[k]
-		if h.err == nil && h.segment > 0 && h.Incarnation == i.ID && h.Number >= r.First && h.Number <= r.Last && (best == nil || h.Number > best.Number) {
-			best = h
-		}
-	}
-	if best != nil && (best.Number < r.Last || above == nil || above.Prev == best.Hash) {
+	if best := a.checkpoint(i, r, above, func(err error) bool { return err == nil }); best != nil {
 		i.Erased = append(i.Erased, Range{r.First, best.Number})
+		from = best.Number + 1
+	}
+	if from > r.Last {
+		return
+	}
+	if best := a.checkpoint(i, Range{from, r.Last}, above, func(err error) bool { return errors.Is(err, errNoKey) }); best != nil {
+		said := Range{from, best.Number}
+		a.say(i, "unsigned", &said, &best.Hash, "Not here: %s. A checkpoint says that the hub has them; "+
+			"there is no key here to check its signature with (give --key).", said)
 		from = best.Number + 1
 	}
 	if from > r.Last {
@@ -284,6 +287,20 @@ func (a *auditor) gap(i *Incarnation, r Range, above *line) {
 	} else {
 		a.say(i, "missing", &m, nil, "Missing: %s.", m)
 	}
+}
+
+// checkpoint finds the newest one that speaks of the end of a gap, with a signature of some goodness.
+func (a *auditor) checkpoint(i *Incarnation, r Range, above *line, good func(error) bool) (best *headEvidence) {
+	for k := range a.e.heads {
+		h := &a.e.heads[k]
+		if good(h.err) && h.segment > 0 && h.Incarnation == i.ID && h.Number >= r.First && h.Number <= r.Last && (best == nil || h.Number > best.Number) {
+			best = h
+		}
+	}
+	if best != nil && best.Number == r.Last && above != nil && above.Prev != best.Hash {
+		return nil
+	}
+	return best
 }
 
 // content counts what the entries are about, and names items that are damaged.

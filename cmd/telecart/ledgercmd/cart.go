@@ -10,8 +10,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"telecart/capture/ledger"
@@ -27,6 +29,7 @@ var errNoKey = errors.New("ledger verify: no key")
 type keeper struct {
 	tenant, cart string
 	device       *ecdsa.PublicKey
+	print        string // the device key's SHA-256, if that alone is known
 	said         string // of the key, in words
 	list         wire.KeyList
 	listSaid     string
@@ -35,7 +38,7 @@ type keeper struct {
 
 // isCart says whether dir is a cart's state, or one of its books.
 func isCart(dir string) bool {
-	for _, pattern := range []string{"care", "practice", "identity/identity.json", "*.seg", "*.checkpoint", "receipts/*.rcp"} {
+	for _, pattern := range []string{"care", "practice", identityFile, wipedFile, "*.seg", "*.checkpoint", "receipts/*.rcp"} {
 		if names, err := filepath.Glob(filepath.Join(dir, pattern)); err == nil && len(names) > 0 {
 			return true
 		}
@@ -43,15 +46,30 @@ func isCart(dir string) bool {
 	return false
 }
 
-// verifyCart reads a cart's state folder.
+// What lies in a cart's state folder, beside its books.
+const (
+	identityFile = "identity/identity.json"
+	wipedFile    = "wiped.json"
+)
+
+// isState says whether dir is a cart's state, and no book by itself.
+func isState(dir string) bool {
+	return slices.ContainsFunc([]string{"care", "practice", identityFile, wipedFile}, func(name string) bool {
+		_, err := os.Stat(filepath.Join(dir, name))
+		return err == nil
+	})
+}
+
+// verifyCart reads a cart's state folder, or one of its books.
 func verifyCart(dir string, o Options) (*Verdict, error) {
 	v := &Verdict{Kind: "cart", Dir: dir}
-	books := map[string]bool{"care": false, "practice": true}
-	state := dir
-	if _, err := os.Stat(filepath.Join(dir, "care")); err != nil {
-		if _, err := os.Stat(filepath.Join(dir, "practice")); err != nil { // a book by itself
-			state, books = filepath.Dir(filepath.Clean(dir)), map[string]bool{filepath.Base(dir): filepath.Base(dir) == "practice"}
-		}
+	state, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("ledger verify: %w", err)
+	}
+	names, whole := []string{"care", "practice"}, isState(state)
+	if !whole {
+		names, state = []string{filepath.Base(state)}, filepath.Dir(state)
 	}
 	me, err := readIdentity(state, o)
 	if err != nil {
@@ -59,23 +77,13 @@ func verifyCart(dir string, o Options) (*Verdict, error) {
 	}
 	v.Key, v.List = me.said, me.listSaid
 	sums := sha256.New()
-	for _, name := range []string{"care", "practice", filepath.Base(dir)} {
-		practice, ok := books[name]
-		folder := filepath.Join(state, name)
-		if _, err := os.Stat(folder); !ok || err != nil {
+	for _, name := range names {
+		if _, err := os.Stat(filepath.Join(state, name)); err != nil {
 			continue
 		}
-		delete(books, name)
-		e := &evidence{book: ledger.Book{Tenant: me.tenant, Cart: me.cart, Practice: practice}, items: map[ledger.Hash]*itemEvidence{}}
-		for f, err := range outbox.Inspect(folder) {
-			if err != nil {
-				return nil, err
-			}
-			if f.File != nil {
-				fmt.Fprintf(sums, "%s/%s %d %s\n", name, f.File.Name, f.File.Size, f.File.SHA256)
-				v.Files, v.Bytes = v.Files+1, v.Bytes+f.File.Size
-			}
-			me.take(e, name, f)
+		e, err := me.read(v, sums, state, name)
+		if err != nil {
+			return nil, err
 		}
 		if e.book.Cart == "" || len(e.lines)+len(e.heads)+len(e.receipts)+len(e.damage) == 0 {
 			continue // practice was never used
@@ -83,10 +91,39 @@ func verifyCart(dir string, o Options) (*Verdict, error) {
 		v.Books = append(v.Books, audit(e))
 	}
 	v.SHA256 = hex.EncodeToString(sums.Sum(nil))
+	if whole && !slices.ContainsFunc(v.Books, func(b *Book) bool { return !b.Practice }) && me.cart != "" {
+		v.Books = append([]*Book{me.withoutCare(len(v.Books) > 0)}, v.Books...)
+	}
 	if len(v.Books) == 0 {
 		return nil, fmt.Errorf("ledger verify: %s holds no ledger that can be read", dir)
 	}
 	return v, nil
+}
+
+// read reads a book.
+func (me *keeper) read(v *Verdict, sums io.Writer, state, name string) (*evidence, error) {
+	e := &evidence{book: ledger.Book{Tenant: me.tenant, Cart: me.cart, Practice: name == "practice"}, items: map[ledger.Hash]*itemEvidence{}}
+	for f, err := range outbox.Inspect(filepath.Join(state, name)) {
+		if err != nil {
+			return nil, err
+		}
+		if f.File != nil {
+			fmt.Fprintf(sums, "%s/%s %d %s\n", name, f.File.Name, f.File.Size, f.File.SHA256)
+			v.Files, v.Bytes = v.Files+1, v.Bytes+f.File.Size
+		}
+		me.take(e, name, f)
+	}
+	return e, nil
+}
+
+// withoutCare is the verdict about a cart whose patients' ledger is not here. Whether there ever was one nobody can see any more: so
+// that is never "complete".
+func (me *keeper) withoutCare(practice bool) *Book {
+	text := "care/ is not here, or nothing is in it: all that was captured of patients is missing. Only a cart that was claimed and has never captured has none."
+	if practice {
+		text = "care/ is not here, or nothing is in it: all that was captured of patients is missing. It was taken away: practice/ is here, and a cart makes both."
+	}
+	return &Book{Book: ledger.Book{Tenant: me.tenant, Cart: me.cart}, Problems: []Problem{{Code: "missing", Text: text}}}
 }
 
 // take puts a finding where the audit looks for it.
@@ -103,10 +140,7 @@ func (me *keeper) take(e *evidence, name string, f outbox.Finding) {
 	case f.Head != nil:
 		h := f.Head.Head
 		me.name(e, h.Book)
-		err := errNoKey
-		if me.device != nil {
-			err = h.Verify(me.device)
-		}
+		err := me.verify(h)
 		if h.Book != e.book {
 			err = fmt.Errorf("it is of %s/%s", h.Tenant, h.Cart)
 		}
@@ -118,6 +152,18 @@ func (me *keeper) take(e *evidence, name string, f outbox.Finding) {
 		}
 		e.damage = append(e.damage, d)
 	}
+}
+
+// verify checks a head by the device key, or by what is known of it.
+func (me *keeper) verify(h ledger.Head) error {
+	switch {
+	case me.device != nil:
+		return h.Verify(me.device)
+	case me.print != "":
+		_, _, err := courier.DeviceKey(h, []string{me.print})
+		return err
+	}
+	return errNoKey
 }
 
 // name learns whose ledger it is from what lies in it, when no identity says so.
@@ -146,9 +192,10 @@ func (me *keeper) receipt(b ledger.Book, r wire.Receipt) error {
 	return r.Verify(me.list, b, ledger.Entry{Incarnation: r.Incarnation, Number: r.Number, Prev: r.Prev, Body: r.Item})
 }
 
-// readIdentity finds the cart's name and keys.
+// readIdentity finds the cart's name and keys. A key without a certificate is not the cart's: it may have been drawn since, as a
+// wipe does, and what the cart signed would look forged.
 func readIdentity(state string, o Options) (*keeper, error) {
-	me := &keeper{said: "no device key was found: signatures of heads can't be checked (give --key)"}
+	me := &keeper{said: "no certificate says which it is: signatures of heads can't be checked (give --key)"}
 	var root []byte
 	var file struct {
 		Tenant      string `json:"tenant"`
@@ -157,24 +204,14 @@ func readIdentity(state string, o Options) (*keeper, error) {
 		Root        string `json:"root"`
 		Certificate string `json:"certificate"`
 	}
-	b, err := os.ReadFile(filepath.Join(state, "identity/identity.json"))
+	b, err := os.ReadFile(filepath.Join(state, identityFile))
 	if err == nil && json.Unmarshal(b, &file) == nil {
 		me.tenant, me.cart, root = file.Tenant, file.Cart, file.KeysRoot
 		me.certified(file.Certificate, file.Root)
 	}
-	if me.device == nil && o.Key == "" {
-		if b, err := os.ReadFile(filepath.Join(state, "identity/key.pem")); err == nil {
-			me.bare(b, "the public half of identity/key.pem; no certificate says whose it is")
-		}
-	}
-	if o.Key != "" {
-		b, err := os.ReadFile(o.Key)
-		if err != nil {
-			return nil, fmt.Errorf("ledger verify: --key: %w", err)
-		}
-		if me.device = nil; !me.bare(b, "from "+o.Key+", as given") {
-			return nil, fmt.Errorf("ledger verify: --key: %s holds no P-256 key or certificate in PEM", o.Key)
-		}
+	me.wiped(state)
+	if err := me.given(o.Key); err != nil {
+		return nil, err
 	}
 	if o.Root != "" {
 		if root, err = readRoot(o.Root); err != nil {
@@ -183,6 +220,47 @@ func readIdentity(state string, o Options) (*keeper, error) {
 	}
 	me.keys(filepath.Join(state, "keys.json"), root)
 	return me, nil
+}
+
+// wiped reads what a wipe left: whose the items are, and which key was destroyed.
+func (me *keeper) wiped(state string) {
+	b, err := os.ReadFile(filepath.Join(state, wipedFile))
+	if err != nil {
+		return
+	}
+	var was struct{ Tenant, Cart, Device string }
+	if json.Unmarshal(b, &was) == nil && me.cart == "" && wire.ValidName(was.Tenant) && wire.ValidName(was.Cart) {
+		me.tenant, me.cart = was.Tenant, was.Cart
+	}
+	if me.device != nil {
+		return // the wipe was cut short: what it was for is still here
+	}
+	sum := "nobody wrote down"
+	if raw, err := hex.DecodeString(was.Device); err == nil && len(raw) == sha256.Size {
+		sum = "was " + was.Device
+	}
+	me.said = fmt.Sprintf("destroyed: this cart was wiped, and signatures of heads can't be checked. The key's SHA-256 %s, by %s. "+
+		"Ask the hub for it (telecart-hub keys status --json: device), and give it, the key or its certificate: --key", sum, wipedFile)
+}
+
+// given takes the key that the auditor brought: 64 hexadecimal digits, or a file.
+func (me *keeper) given(key string) error {
+	if key == "" {
+		return nil
+	}
+	me.device, me.print = nil, ""
+	if raw, err := hex.DecodeString(key); err == nil && len(raw) == sha256.Size {
+		me.print, me.said = hex.EncodeToString(raw), fmt.Sprintf("P-256, SHA-256 %x, as given", raw)
+		return nil
+	}
+	b, err := os.ReadFile(key)
+	if err != nil {
+		return fmt.Errorf("ledger verify: --key: %w", err)
+	}
+	if !me.bare(b, "from "+key+", as given") {
+		return fmt.Errorf("ledger verify: --key: %s holds no P-256 key or certificate in PEM", key)
+	}
+	return nil
 }
 
 func readRoot(s string) ([]byte, error) {

@@ -23,6 +23,7 @@ import (
 
 	"telecart/capture"
 	"telecart/capture/ledger"
+	"telecart/uplink/courier"
 	"telecart/uplink/outbox/reader/author"
 	"telecart/uplink/wire"
 )
@@ -324,6 +325,104 @@ func TestVerdictOfACart(t *testing.T) {
 				t.Errorf("problems %q, want %q; complete %t\n%s", got, c.want, v.Complete, jsonOf(t, v))
 			}
 		})
+	}
+}
+
+// TestWithoutCare: what is left says nothing about the patients' ledger, so the verdict is never "complete".
+func TestWithoutCare(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(s *state)
+		says   string // "": it can't be read
+	}{
+		"nothing but an identity": {func(s *state) { check(t, os.RemoveAll(s.path(""))) }, "Only a cart that was claimed and has never captured has none"},
+		"emptied": {func(s *state) {
+			check(t, os.RemoveAll(s.path("")), os.Mkdir(s.path(""), 0o700))
+		}, "care/ is not here, or nothing is in it"},
+		"practice is left": {func(s *state) { check(t, os.RemoveAll(s.path(""))); s.practice() }, "practice/ is here, and a cart makes both"},
+		"practice is left, and no identity": {func(s *state) {
+			check(t, os.RemoveAll(s.path("")), os.RemoveAll(filepath.Join(s.dir, "identity")))
+			s.practice()
+		}, "practice/ is here, and a cart makes both"},
+		"wiped, and nothing left": {func(s *state) { s.wiped(); check(t, os.RemoveAll(s.path(""))) }, "all that was captured of patients is missing"},
+		"no cart's at all":        {func(s *state) { check(t, os.RemoveAll(s.path("")), os.RemoveAll(filepath.Join(s.dir, "identity"))) }, ""},
+	} {
+		s := newState(t)
+		c.change(s)
+		if c.says == "" {
+			if v, err := Verify(t.Context(), s.dir, Options{}); err == nil {
+				t.Errorf("%s: %s", name, v.Sentence)
+			}
+			continue
+		}
+		v := s.verify()
+		if p := v.Books[0].Problems; v.Complete || len(p) != 1 || p[0].Code != "missing" || !strings.HasPrefix(v.Sentence, "NOT complete. Ledger of care of cart cart-1 of north: care/ is not here") ||
+			!strings.Contains(v.Sentence, c.says) {
+			t.Errorf("%s: %s", name, jsonOf(t, v))
+		}
+	}
+}
+
+// practice adds the other book, whole and signed.
+func (s *state) practice() {
+	a, err := author.New(filepath.Join(s.dir, "practice"), ledger.Book{Tenant: carts.Tenant, Cart: carts.Cart, Practice: true})
+	check(s.t, err)
+	a.Device = s.a.Device
+	record := a.Began(1)
+	h, err := a.Head()
+	check(s.t, err, a.Segment(1, []author.Record{record}), a.JSON("head", h))
+}
+
+// wiped does what a wipe does to a folder: another key takes the place of the one that signed.
+func (s *state) wiped() {
+	print, err := courier.Fingerprint(&s.a.Device.PublicKey)
+	check(s.t, err)
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(s.t, err)
+	der, err := x509.MarshalPKCS8PrivateKey(k)
+	check(s.t, err, os.Remove(filepath.Join(s.dir, "identity/identity.json")), os.Remove(filepath.Join(s.dir, "keys.json")),
+		os.WriteFile(filepath.Join(s.dir, "identity/key.pem"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
+		os.WriteFile(filepath.Join(s.dir, "wiped.json"), []byte(`{"tenant":"north","cart":"cart-1","device":"`+print+`"}`), 0o600))
+}
+
+// TestAfterAWipe: nothing is called forged or missing because the key is gone, and by the old key's SHA-256 all is shown.
+func TestAfterAWipe(t *testing.T) {
+	s := newState(t)
+	check(t, os.Remove(s.path("00000001.seg"))) // erased after receipt
+	h, err := ledger.Chain{Incarnation: s.a.Chain.Incarnation}.Advance(s.items[4].Manifest.Entry).Sign(carts, s.a.Device)
+	check(t, err, s.a.Checkpoint(1, h))
+	s.wiped()
+	print, err := courier.Fingerprint(&s.a.Device.PublicKey)
+	check(t, err)
+	v := s.verify()
+	for _, p := range v.Books[0].Problems {
+		if p.Code != "unsigned" || !strings.Contains(p.Text, "give --key") {
+			t.Errorf("[%s] %s", p.Code, p.Text)
+		}
+	}
+	if v.Complete || len(v.Books[0].Problems) != 2 || !strings.Contains(v.Key, "wiped") || !strings.Contains(v.Key, print) {
+		t.Errorf("%s\n%s", v.Key, v.Sentence)
+	}
+	// The same without the mark: a key that nobody certified is nobody's.
+	check(t, os.Remove(filepath.Join(s.dir, "wiped.json")))
+	if v := s.verify(); v.Complete || strings.Contains(jsonOf(t, v), "forged") || !strings.Contains(v.Key, "give --key") {
+		t.Errorf("%s\n%s", v.Key, v.Sentence)
+	}
+	for key, want := range map[string]bool{print: true, strings.Repeat("0", 64): false} {
+		v, err := Verify(t.Context(), s.dir, Options{Key: key})
+		if check(t, err); v.Complete != want || strings.Contains(jsonOf(t, v), "forged") == want {
+			t.Errorf("%s: %s", key, v.Sentence)
+		}
+	}
+}
+
+// TestABookByItself: named from within, too.
+func TestABookByItself(t *testing.T) {
+	s := newState(t)
+	t.Chdir(s.path(""))
+	for _, dir := range []string{s.path(""), ".", s.path("") + "/"} {
+		if v, err := Verify(t.Context(), dir, Options{}); err != nil || !v.Complete || len(v.Books) != 1 || v.Books[0].Practice {
+			t.Errorf("%s: %+v %v", dir, v, err)
+		}
 	}
 }
 

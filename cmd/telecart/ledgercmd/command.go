@@ -22,7 +22,7 @@ import (
 
 // Options of a verification.
 type Options struct {
-	Key     string // file with the cart's public key or certificate, PEM
+	Key     string // file with the cart's public key or certificate, PEM; or the key's SHA-256, 64 hexadecimal digits
 	Root    string // offline root: 64 hexadecimal digits, or a file of 32 bytes
 	Records string // file with the hub's record keys
 }
@@ -88,7 +88,7 @@ func New(version string) *cobra.Command {
 		}}
 	f := verify.Flags()
 	f.BoolVar(&asJSON, "json", false, "one JSON object")
-	f.StringVar(&o.Key, "key", "", "the cart's public key or certificate, PEM, if its identity folder is gone")
+	f.StringVar(&o.Key, "key", "", "the cart's public key or certificate, PEM, or the key's SHA-256, if its identity folder is gone or it was wiped")
 	f.StringVar(&o.Root, "root", "", "the offline root's public key: 64 hexadecimal digits, or a file")
 	f.StringVar(&o.Records, "records", "", "a hub's keys.json: open every item, and compare it with the database")
 	c.AddCommand(verify)

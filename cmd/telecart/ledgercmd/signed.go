@@ -59,7 +59,12 @@ func (a *auditor) vouch() {
 				i.Unsigned = 0
 			}
 		}
-		if i.Signed == nil && i.Vouched == nil {
+		switch {
+		case i.Signed != nil || i.Vouched != nil:
+		case slices.ContainsFunc(a.e.heads, func(h headEvidence) bool { return h.Incarnation == i.ID && errors.Is(h.err, errNoKey) }):
+			a.say(i, "unsigned", nil, nil, "There is a signed head of incarnation %s, and no key here to check its signature with: give --key. "+
+				"The files alone do not show that it is this cart's, or where it ends.", i.ID)
+		default:
 			a.say(i, "unsigned", nil, nil, "No head of incarnation %s is signed: the files alone do not show that it is this cart's, or where it ends.", i.ID)
 		}
 	}

@@ -147,7 +147,9 @@ func (v *Verdict) book(p *page, b *Book) {
 			p.line("    No head of it is signed.")
 		}
 	}
-	p.line("  Receipts: %d, %s; of the items here %d have one and %d have none.", b.Receipts, signatures(b), b.Received, b.Waiting)
+	if len(b.Incarnations)+b.Receipts > 0 {
+		p.line("  Receipts: %d, %s; of the items here %d have one and %d have none.", b.Receipts, signatures(b), b.Received, b.Waiting)
+	}
 	if gone := erased(b); gone > 0 {
 		p.line("  Of the %d numbers that were erased the hub's receipts for %d items are kept here. The others were starts of the agent, or their receipts are not kept any more.", gone, b.Erased)
 	}

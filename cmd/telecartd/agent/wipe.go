@@ -28,6 +28,9 @@ const wipedFile = "wiped.json"
 // ErrWiped: the cart was wiped, and nobody has claimed it since. It captures nothing and calls nobody.
 var ErrWiped = errors.New("agent: this cart was wiped: enrol it with a new claim")
 
+// ErrNothingToWipe: the folder is no cart's state, or nothing of a cart's identity is in it. Nothing was touched.
+var ErrNothingToWipe = errors.New("agent: nothing was here to wipe")
+
 // Owner is whose items lie in the books, and since when nobody can add to them.
 type Owner struct {
 	Tenant string    `json:"tenant"`
@@ -49,6 +52,9 @@ type Wiped struct {
 // settings call the site's secrets. Sealed items stay: nobody who finds them can open them, and a courier can bring them home.
 // The agent must not run. Cut short, it is called again.
 func Wipe(ctx context.Context, s Settings, clock kit.Clock) (w Wiped, err error) {
+	if err := wipeable(s.State); err != nil {
+		return w, err
+	}
 	unlock, err := lockState(s.State)
 	if err != nil {
 		return w, err
@@ -86,6 +92,23 @@ func Wipe(ctx context.Context, s Settings, clock kit.Clock) (w Wiped, err error)
 		errs = append(errs, shredAll(path))
 	}
 	return w, errors.Join(append(errs, kit.SyncDir(s.State))...)
+}
+
+// wipeable makes sure that this is a cart's state: to make one here and wipe that would leave the real key on the disk, and say
+// that it is gone.
+func wipeable(state string) error {
+	if st, err := os.Stat(state); err != nil || !st.IsDir() {
+		return fmt.Errorf("%w: there is no folder %s. Give the cart's settings: --config FILE (`state` in it names the folder)", ErrNothingToWipe, state)
+	}
+	if _, err := os.Lstat(filepath.Join(state, wipedFile)); err == nil {
+		return nil
+	}
+	// All that is in identity/ counts, also what is damaged or was being written.
+	if files, err := os.ReadDir(filepath.Join(state, "identity")); err == nil && len(files) > 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: in %s is neither an identity/ nor a %s. If it is not the cart's state folder, give the cart's settings: --config FILE",
+		ErrNothingToWipe, state, wipedFile)
 }
 
 // destroy takes away all in STATE but the sealed items.

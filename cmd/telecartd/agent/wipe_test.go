@@ -241,6 +241,7 @@ func TestWipeCutShort(t *testing.T) {
 // stays. A mark that names no claim still means a wipe.
 func TestClaimCutShort(t *testing.T) {
 	r := newRig(t)
+	r.make() // and a key is there
 	if _, err := Wipe(t.Context(), r.settings(), kit.System{}); err != nil {
 		t.Fatal(err)
 	}
@@ -277,6 +278,45 @@ func TestClaimCutShort(t *testing.T) {
 
 // stopped is the settings of the cart, which stands still.
 func (r *rig) stopped() Settings { r.stop(); return r.settings() }
+
+// A wipe in the wrong folder is refused, and makes or touches nothing: the real key would stay on the disk, and "wiped" be said.
+func TestWipeInTheWrongFolder(t *testing.T) {
+	secret := filepath.Join(t.TempDir(), "site.psk")
+	set := Defaults()
+	set.Wipe = []string{secret}
+	none, file, empty, book := filepath.Join(t.TempDir(), "none"), filepath.Join(t.TempDir(), "file"), t.TempDir(), t.TempDir()
+	if err := errors.Join(os.WriteFile(file, nil, 0o600), os.WriteFile(secret, nil, 0o600), os.MkdirAll(filepath.Join(book, "care"), 0o700),
+		os.Mkdir(filepath.Join(book, "identity"), 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	for _, set.State = range []string{none, file, empty, book} {
+		if w, err := Wipe(t.Context(), set, kit.System{}); !errors.Is(err, ErrNothingToWipe) || !strings.Contains(err.Error(), set.State) || !strings.Contains(err.Error(), "--config") {
+			t.Errorf("%+v %v", w, err)
+		}
+	}
+	if _, err := os.Lstat(none); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s was made: %v", none, err)
+	}
+	if len(tree(t, empty))+len(tree(t, book)) > 0 {
+		t.Error("something was made")
+	}
+	if _, err := os.Lstat(secret); err != nil {
+		t.Error(err)
+	}
+	// Damaged, and yet an identity: its key goes.
+	if err := os.WriteFile(filepath.Join(book, "identity", "key.pem.damaged"), []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set.State = book
+	for range 2 {
+		if _, err := Wipe(t.Context(), set, kit.System{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Lstat(filepath.Join(book, "identity", "key.pem.damaged")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the damaged key is still there: %v", err)
+	}
+}
 
 func TestWipeSetting(t *testing.T) {
 	s := Defaults()

@@ -8,7 +8,7 @@
 // Invariants: a receipt counts only if it is signed, about the very entry that is held, and of the store that the hub said
 // last that it is; before the hub has said so in this run, of the store whose signed backup watermark came along. A file goes
 // only when all of it was taken; taking it twice changes nothing. One with a receipt by a key that the cart does not know yet stays
-// until a newer list comes, or a newer file: there is one for each book.
+// until a newer list comes; there is one file for each book, and what a stick brings is added to it.
 package inbox
 
 import (
