@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
@@ -43,6 +44,11 @@ func (c *Cart) pinned(name string, rootHash [32]byte) *tls.Config {
 		MinVersion:         tls.VersionTLS13,
 		ServerName:         name,
 		InsecureSkipVerify: true,
+		// One share of a key, so that the ClientHello is one packet: after a SYN that had to be repeated, as at the end of every
+		// outage, TCP sends one packet and waits (RFC 5681, 3.1). A hub that knows no ML-KEM asks for P-256.
+		CurvePreferences: []tls.CurveID{tls.X25519MLKEM768, tls.CurveP256},
+		// What is written at once is one record: uplink/link fills its packets to the last byte.
+		DynamicRecordSizingDisabled: true,
 		VerifyConnection: func(cs tls.ConnectionState) error {
 			_, err := verifyHub(cs, rootHash, name, c.now())
 			return err
@@ -69,12 +75,60 @@ type route struct {
 func (c *Cart) route(address string, config *tls.Config) route {
 	return route{&http.Transport{
 		Proxy:               c.Proxy,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		DialContext:         dial,
 		TLSClientConfig:     config,
 		TLSHandshakeTimeout: 10 * time.Second,
 		IdleConnTimeout:     90 * time.Second,
 		MaxConnsPerHost:     16,
+		MaxIdleConnsPerHost: 8, // one for each of the link's workers and a hedge: to make one anew takes two round trips
 	}, address, config.ServerName}
+}
+
+// dialAgain is when a SYN without an answer gets company: the kernel repeats it after a second (RFC 6298, 2), which is long when
+// the link has just come back, or lost it.
+const dialAgain = 500 * time.Millisecond
+
+func dial(ctx context.Context, network, address string) (net.Conn, error) {
+	again := time.NewTimer(dialAgain)
+	defer again.Stop()
+	d := net.Dialer{Timeout: 10 * time.Second}
+	return dialTwice(ctx, again.C, func(ctx context.Context) (net.Conn, error) { return d.DialContext(ctx, network, address) })
+}
+
+// dialTwice dials, and once more beside it if again comes first. The first connection counts.
+func dialTwice(ctx context.Context, again <-chan time.Time, dial func(context.Context) (net.Conn, error)) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // the one that is too late
+	type end struct {
+		conn net.Conn
+		err  error
+	}
+	ends := make(chan end)
+	try := func() {
+		conn, err := dial(ctx)
+		select {
+		case ends <- end{conn, err}:
+		case <-ctx.Done():
+			if err == nil {
+				conn.Close()
+			}
+		}
+	}
+	go try()
+	for running := 1; ; {
+		select {
+		case <-again:
+			again = nil
+			running++
+			go try()
+		case e := <-ends:
+			if running--; e.err == nil || running == 0 {
+				return e.conn, e.err
+			}
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 func (r route) RoundTrip(req *http.Request) (*http.Response, error) {

@@ -13,27 +13,22 @@ import (
 	"telecart/uplink/wire"
 )
 
-// transfer is one PUT: what is sent, and over which connection.
+// transfer is one PUT: what is sent, and what of it was.
 type transfer struct {
 	d        *delivery
 	job      job
 	manifest wire.Manifest
 	header   wire.Header
 	have     map[int]bool // chunks that the hub holds
-	conn     atomic.Pointer[socket]
 	moved    atomic.Int64 // bytes handed out
 
 	mu   sync.Mutex
 	body *body // the present one
 }
 
-// traced tells t of its connection.
+// traced tells the road of its connection.
 func (t *transfer) traced(ctx context.Context) context.Context {
-	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
-		if s := newSocket(i.Conn); s != nil {
-			t.conn.Store(s)
-		}
-	}})
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { t.d.road.add(i.Conn) }})
 }
 
 // size is the length of the body.
@@ -50,8 +45,7 @@ func (t *transfer) size() int64 {
 // open gives a fresh body; the one before reads no more.
 func (t *transfer) open(ctx context.Context) io.ReadCloser {
 	t.close()
-	m := t.manifest.Marshal()
-	b := &body{ctx: ctx, t: t, rest: append(binary.BigEndian.AppendUint32(nil, uint32(len(m))), m...)}
+	b := t.begin(ctx)
 	t.mu.Lock()
 	t.body = b
 	t.mu.Unlock()
@@ -82,6 +76,12 @@ type body struct {
 
 var errClosed = errors.New("link: the request has ended")
 
+// begin gives a body that nobody else knows of.
+func (t *transfer) begin(ctx context.Context) *body {
+	m := t.manifest.Marshal()
+	return &body{ctx: ctx, t: t, rest: append(binary.BigEndian.AppendUint32(nil, uint32(len(m))), m...)}
+}
+
 // Read gives what may go out now; it waits until something may.
 func (b *body) Read(p []byte) (int, error) {
 	b.mu.Lock()
@@ -105,6 +105,22 @@ func (b *body) Read(p []byte) (int, error) {
 	b.rest = b.rest[n:]
 	b.t.moved.Add(int64(n))
 	return n, nil
+}
+
+// whole is all of a body, for one that is small.
+func (t *transfer) whole() ([]byte, error) {
+	b := t.begin(context.Background())
+	out := b.rest
+	for {
+		switch err := b.fill(); err {
+		case nil:
+			out = append(out, b.rest...)
+		case io.EOF:
+			return out, nil
+		default:
+			return nil, err
+		}
+	}
 }
 
 // fill reads the next chunk that the hub lacks.
@@ -135,6 +151,13 @@ func (b *body) Close() error {
 	return nil
 }
 
+// A TLS record has a header of 5 bytes, a tag of 16 and a byte for its type beside what it carries, which is 16 KiB at most
+// (RFC 8446, 5.2 and the cipher suites of B.4).
+const (
+	recordOver = 22
+	recordMost = 16 << 10
+)
+
 // room waits until some of n bytes may be written, and says how many.
 func (d *delivery) room(ctx context.Context, t *transfer, n int) int {
 	if t.job.lane == LaneBulk {
@@ -142,16 +165,12 @@ func (d *delivery) room(ctx context.Context, t *transfer, n int) int {
 	}
 	d.share(ctx, n)
 	for ctx.Err() == nil {
-		s := t.conn.Load()
-		if s == nil { // not a TCP connection: a test, or a simulation
-			break
-		}
-		free, mss, ok := d.road.room(d.c.opt.Clock.Now(), s)
+		free, mss, ok := d.road.room(d.c.opt.Clock.Now())
 		if !ok {
 			break
 		}
 		if free >= min(n, mss) {
-			return min(n, free)
+			return fitted(n, free, mss)
 		}
 		select {
 		case <-ctx.Done():
@@ -159,6 +178,15 @@ func (d *delivery) room(ctx context.Context, t *transfer, n int) int {
 		}
 	}
 	return n
+}
+
+// fitted is how many of n bytes are written at once, if free of them may be: as many as make one TLS record that fills its
+// segments, since one that is a little longer costs a packet more. There is room for n, or for a segment.
+func fitted(n, free, mss int) int {
+	if full := min(free, recordMost) / mss * mss; full > recordOver {
+		return min(n, full-recordOver)
+	}
+	return min(n, free)
 }
 
 // share keeps to the part of the link that items may take.

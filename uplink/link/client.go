@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -63,7 +62,7 @@ const (
 	presenceGap   = 100 * time.Millisecond // between two presences at least
 	headEvery     = time.Second            // between two signed heads at least
 	dialWait      = 10 * time.Second
-	connectWait   = 5 * time.Second // of it, until TLS stands
+	connectWait   = 5 * time.Second // of it, until TCP stands, and as long again for TLS
 	backoffMin    = 250 * time.Millisecond
 	backoffMax    = 2 * time.Second
 )
@@ -139,6 +138,7 @@ func (c *Client) Redial() {
 
 // Run keeps the link up until ctx ends.
 func (c *Client) Run(ctx context.Context) error {
+	defer c.opt.Bulk.CloseIdleConnections() // and with them dials that nobody waits for
 	wait := time.Duration(0)
 	for ctx.Err() == nil {
 		began := c.opt.Clock.Now()
@@ -210,13 +210,10 @@ func (c *Client) connect(ctx context.Context) error {
 	c.mu.Unlock()
 	dial, stop := context.WithTimeout(ctx, dialWait)
 	defer stop()
-	c.opt.Bulk.CloseIdleConnections() // they may lead nowhere since the last connection ended
-	defer c.askEarly(ctx)()
-	reach, giveUp := context.WithCancel(dial)
+	reach, there, giveUp := reaching(dial)
+	defer c.settled(there)
 	defer giveUp()
-	// A lost SYN is repeated later and later (tcp_syn_retries, tcp(7)): better to dial anew.
-	late := time.AfterFunc(connectWait, giveUp)
-	reach = httptrace.WithClientTrace(reach, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { late.Stop() }})
+	defer c.askEarly(ctx, there)()
 	ws, resp, err := websocket.Dial(reach, c.opt.Base+Path, &websocket.DialOptions{HTTPClient: c.opt.Socket})
 	if err != nil {
 		if resp != nil {

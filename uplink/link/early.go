@@ -4,13 +4,15 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"time"
 
 	"telecart/capture/ledger"
 	"telecart/uplink/outbox"
 )
 
 // early is a question about the long item that goes first, asked while the connection is still being greeted: the first byte
-// after an outage comes three round trips sooner, two of which make the connection that it goes over.
+// after an outage comes three round trips sooner, two of which make the connection that it goes over. It is asked one round trip
+// after the greeting's dial, so that it does not stand in its way on a slow link; both have their answers at the same time.
 type early struct {
 	item    ledger.Hash
 	done    chan struct{}
@@ -21,8 +23,12 @@ type early struct {
 	once sync.Once // it counts once
 }
 
-// askEarly asks, if there is a long item, and else makes a connection alone. The function that it gives ends that.
-func (c *Client) askEarly(ctx context.Context) (end func()) {
+// earlyWait is how long the early answer is waited for once the hub said welcome.
+const earlyWait = 250 * time.Millisecond
+
+// askEarly asks once the hub is there, if there is a long item, and else makes a connection alone. The function that it gives
+// ends that.
+func (c *Client) askEarly(ctx context.Context, there <-chan struct{}) (end func()) {
 	ctx, cancel := context.WithTimeout(ctx, dialWait)
 	e := &early{done: make(chan struct{})}
 	ask := func() { c.touchHub(ctx) }
@@ -38,7 +44,12 @@ func (c *Client) askEarly(ctx context.Context) (end func()) {
 	c.mu.Unlock()
 	go func() {
 		defer close(e.done)
-		ask()
+		select {
+		case <-there:
+			ask()
+		case <-ctx.Done():
+			e.err = ctx.Err()
+		}
 	}()
 	return func() {
 		cancel()
@@ -67,6 +78,8 @@ func (c *Client) asked(ctx context.Context, item ledger.Hash) (e *early, ok bool
 	}
 	select {
 	case <-e.done:
+	case <-c.opt.Clock.After(earlyWait): // its connection lost a packet: there may be a better one by now
+		return nil, false
 	case <-ctx.Done():
 		return nil, false
 	}

@@ -43,7 +43,8 @@ type fakeHub struct {
 	refuse  func() *wire.Problem                    // of the dial itself
 	put     func(w http.ResponseWriter, r *http.Request, in *upload)
 	get     func(w http.ResponseWriter, r *http.Request)
-	deaf    bool // after the welcome nothing is read any more
+	head    func(w http.ResponseWriter, r *http.Request) // keeps connections warm
+	deaf    bool                                         // after the welcome nothing is read any more
 	dials   chan struct{}
 	hellos  chan Hello
 	heard   chan Message
@@ -131,6 +132,8 @@ func newHub(t *testing.T, clock kit.Clock) *fakeHub {
 		}
 		h.get(w, r)
 	})
+	h.head = func(http.ResponseWriter, *http.Request) {}
+	mux.HandleFunc("HEAD "+ItemPath+"{$}", func(w http.ResponseWriter, r *http.Request) { h.head(w, r) })
 	h.put = h.receive
 	h.srv = httptest.NewServer(mux)
 	device, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -22,7 +22,7 @@ const (
 	yieldStep = 5 * time.Millisecond
 	// hedgeAfter is when an urgent item that has no receipt yet goes out once more on another connection: of a lost packet
 	// TCP alone learns after more than a round trip, and the hub answers twice with the same receipt.
-	hedgeAfter = 250 * time.Millisecond
+	hedgeAfter = 150 * time.Millisecond
 )
 
 // worker sends items of one lane, one after the other. Several in a lane hide the round trips behind each other.
@@ -92,6 +92,7 @@ func (c *Client) deliver(ctx context.Context) error {
 		wg.Wait()
 		d.rest.Wait()
 	}()
+	wg.Go(func() { d.warm(ctx) })
 	for _, first := range d.workers {
 		for w := first; w != nil; w = w.next {
 			wg.Go(func() {

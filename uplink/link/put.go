@@ -110,7 +110,6 @@ func (d *delivery) fetch(ctx context.Context, j job) (receipt []byte, err error)
 		}
 		cancel(nil)
 		t.close()
-		d.road.drop(t.conn.Load())
 		watch.Wait()
 	}()
 	if j.lane == LaneBulk {
@@ -148,16 +147,39 @@ func (t *transfer) watch(ctx context.Context, cancel context.CancelCauseFunc) {
 	}
 }
 
+// small is the length up to which a body is handed to the HTTP client whole: it then leaves in one TLS record with its header
+// (net/http, Transport.WriteBufferSize), and a reading in one packet, of which less is lost than of three.
+const small = 3 << 10
+
+// request makes the request.
+func (t *transfer) request(ctx context.Context) (*http.Request, error) {
+	url := t.d.c.opt.Base + ItemPath + t.job.ref.Hash.String() + practice(t.job.box)
+	size := t.size()
+	if size > small {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, t.open(ctx))
+		if err != nil {
+			return nil, err
+		}
+		req.ContentLength = size
+		req.GetBody = func() (io.ReadCloser, error) { return t.open(ctx), nil } // an idle connection may turn out to be dead
+		return req, nil
+	}
+	if !t.job.vital() {
+		t.d.room(ctx, t, int(size))
+	}
+	whole, err := t.whole()
+	if err != nil {
+		return nil, err
+	}
+	return http.NewRequestWithContext(ctx, http.MethodPut, url, bytes.NewReader(whole))
+}
+
 // put sends the request.
 func (t *transfer) put(ctx context.Context) ([]byte, error) {
-	ctx = t.traced(ctx)
-	url := t.d.c.opt.Base + ItemPath + t.job.ref.Hash.String() + practice(t.job.box)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, url, t.open(ctx))
+	req, err := t.request(t.traced(ctx))
 	if err != nil {
 		return nil, fmt.Errorf("link: %w", err)
 	}
-	req.ContentLength = t.size()
-	req.GetBody = func() (io.ReadCloser, error) { return t.open(ctx), nil } // an idle connection may turn out to be dead
 	req.Header.Set("Content-Type", "application/octet-stream")
 	resp, err := t.d.c.opt.Bulk.Do(req)
 	if err != nil {

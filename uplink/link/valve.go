@@ -21,8 +21,8 @@ type valve struct {
 }
 
 const (
-	standing    = 250 * time.Millisecond // of queue at the bottleneck
-	spare       = 2                      // segments on top: without them a slow link's rate, once taken too low, would stay there
+	standing    = 150 * time.Millisecond // on top of a round trip: held back acknowledgements (RFC 9293, 3.8.6.3), jitter, a busy processor
+	spare       = 1                      // segment on top: it is on its way for longer than the small packet that the round trip was taken by
 	firstFlight = 10                     // segments, before anything is known (RFC 6928)
 	leastFlight = 4                      // segments, so that losses show as duplicate acknowledgements
 	window      = time.Second            // over which the rate is taken: acknowledgements come in bursts
@@ -110,6 +110,10 @@ func newSocket(c net.Conn) *socket {
 	// A lost packet on a radio link says nothing of a full queue. Where the kernel lacks BBR or does not allow it (tcp(7),
 	// tcp_allowed_congestion_control), its own choice stays.
 	s.control(func(fd int) error { return unix.SetsockoptString(fd, unix.IPPROTO_TCP, unix.TCP_CONGESTION, "bbr") })
+	// What was given up is forgotten (socket(7), SO_LINGER): else the kernel goes on sending it after an outage, before what counts.
+	s.control(func(fd int) error {
+		return unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	})
 	if err := s.control(func(fd int) error { return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsent) }); err != nil {
 		return nil
 	}
@@ -132,39 +136,47 @@ func (s *socket) gauge() (g gauge, err error) {
 	return g, err
 }
 
-// road is the valve with the sockets that it looks at.
+// road is the valve with the sockets that it looks at: all that an item ever went over, until they are closed.
 type road struct {
 	mu    sync.Mutex
 	valve valve
-	all   map[*socket]bool
+	all   map[net.Conn]*socket
 }
 
-// room asks the kernel about all connections; ok is false when it does not know this one (any more).
-func (r *road) room(now time.Time, s *socket) (free, mss int, ok bool) {
+// add makes a connection known.
+func (r *road) add(c net.Conn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.all == nil {
-		r.all = map[*socket]bool{}
+	if r.all[c] != nil {
+		return
 	}
-	r.all[s] = true
-	gauges := map[*socket]gauge{}
-	for o := range r.all {
-		if g, err := o.gauge(); err == nil {
-			gauges[o] = g
+	if s := newSocket(c); s != nil {
+		if r.all == nil {
+			r.all = map[net.Conn]*socket{}
 		}
+		r.all[c] = s
 	}
-	if g, ok := gauges[s]; ok {
-		return r.valve.room(now, gauges), g.mss, true
-	}
-	return 0, 0, false
 }
 
-// drop forgets a connection.
-func (r *road) drop(s *socket) {
+// room asks the kernel about all connections; ok is false when there is none that it knows: in a test, or a simulation.
+func (r *road) room(now time.Time) (free, mss int, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.all, s)
-	r.valve.drop(s)
+	gauges := map[*socket]gauge{}
+	for c, s := range r.all {
+		g, err := s.gauge()
+		if err != nil { // it was closed
+			delete(r.all, c)
+			r.valve.drop(s)
+			continue
+		}
+		gauges[s] = g
+		mss = max(mss, g.mss)
+	}
+	if len(gauges) == 0 {
+		return 0, 0, false
+	}
+	return r.valve.room(now, gauges), mss, true
 }
 
 // segments is how many are on their way, as the kernel itself reckons (tcp_packets_in_flight): those that were lost, or have

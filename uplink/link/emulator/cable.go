@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -27,6 +28,7 @@ type Cable struct {
 	way    [2]*Direction // 0: near to far
 	wake   [2]chan struct{}
 	waits  [2]chan struct{} // of Passed; closed and replaced at each packet
+	flows  map[uint16]int   // TCP payload that came out at the far end, by the near end's port
 	closed bool
 }
 
@@ -40,7 +42,7 @@ func Lay(n *Net, out, back Path, seed uint64) (*Cable, error) {
 	if err := n.Do(func() (err error) { b, err = openTUN("far0", far); return err }); err != nil {
 		return nil, errors.Join(err, a.Close())
 	}
-	c := &Cable{ends: [2]*os.File{a, b}, way: [2]*Direction{NewDirection(out, seed), NewDirection(back, seed+1)}}
+	c := &Cable{ends: [2]*os.File{a, b}, way: [2]*Direction{NewDirection(out, seed), NewDirection(back, seed+1)}, flows: map[uint16]int{}}
 	for i := range c.way {
 		c.wake[i], c.waits[i] = make(chan struct{}, 1), make(chan struct{})
 		c.wg.Go(func() { c.read(i) })
@@ -60,8 +62,13 @@ func (c *Cable) Set(out, back Path) {
 // Cut begins an outage.
 func (c *Cable) Cut() { c.down(func(p *Path) { p.Down = true }) }
 
-// Mend ends it.
-func (c *Cable) Mend() { c.down(func(p *Path) { p.Down = false }) }
+// Mend ends it. Busiest counts from here.
+func (c *Cable) Mend() {
+	c.down(func(p *Path) { p.Down = false })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.flows)
+}
 
 func (c *Cable) down(set func(*Path)) {
 	c.mu.Lock()
@@ -85,6 +92,27 @@ func (c *Cable) Passed() (Count, <-chan struct{}) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.way[0].Count(), c.waits[0]
+}
+
+// Busiest is what the one TCP connection that got most of all through to the far end got through, in bytes of payload, and a
+// channel that is closed when it may have grown.
+func (c *Cable) Busiest() (most int, more <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.flows {
+		most = max(most, n)
+	}
+	return most, c.waits[0]
+}
+
+// payload is the near end's port of an IPv4 packet with TCP, and the length of what it carries (RFC 791, RFC 9293, 3.1).
+func payload(p []byte) (port uint16, n int) {
+	const tcp, least = 6, 20
+	head := int(p[0]&15) * 4
+	if len(p) < head+least || p[9] != tcp {
+		return 0, 0
+	}
+	return binary.BigEndian.Uint16(p[head:]), max(0, len(p)-head-int(p[head+12]>>4)*4)
 }
 
 // Close takes both devices away.
@@ -138,6 +166,10 @@ func (c *Cable) write(i int) {
 		}
 		p, due := c.way[i].Take(time.Now())
 		at, more := c.way[i].Next()
+		if due && i == 0 {
+			port, n := payload(p)
+			c.flows[port] += n
+		}
 		if due {
 			close(c.waits[i])
 			c.waits[i] = make(chan struct{})

@@ -16,13 +16,13 @@ const (
 	// (RFC 9293, RFC 7323).
 	payload     = 1448. / emulator.MTU
 	vitalEvery  = 1500 * time.Millisecond
-	firstBytes  = 8 << 10 // more than the handshakes of two connections
+	firstBytes  = 4 << 10 // of one connection: its handshake is 2.3 KiB, the head of a request 0.3, and an item's bytes come then
 	clipMeasure = 50_000_000
 )
 
 // outages are of different lengths, so that they end at different moments of dialling and backing off.
 func outages() []time.Duration {
-	return []time.Duration{8 * time.Second, 13 * time.Second, 21 * time.Second}
+	return []time.Duration{5 * time.Second, 8 * time.Second, 11 * time.Second, 14 * time.Second, 21 * time.Second}
 }
 
 // measure does all on one link.
@@ -105,7 +105,7 @@ func (r *rig) drain(ctx context.Context, s shape, say io.Writer) (float64, error
 // vitals captures a vital sign every now and then while a clip drains, and gives how long each waited for its receipt beyond
 // the round trip, sorted.
 func (c *cart) vitals(ctx context.Context, s shape, say io.Writer) (over []time.Duration, err error) {
-	if err := c.passed(ctx, 256<<10); err != nil { // beyond slow start
+	if err := c.rig.passed(ctx, 256<<10); err != nil { // beyond slow start
 		return nil, err
 	}
 	for range s.vitals {
@@ -131,26 +131,34 @@ func (c *cart) vitals(ctx context.Context, s shape, say io.Writer) (over []time.
 }
 
 // passed waits until n more bytes have come out at the hub's end.
-func (c *cart) passed(ctx context.Context, n int) error {
-	start, _ := c.rig.cable.Passed()
+func (r *rig) passed(ctx context.Context, n int) error {
+	start, _ := r.cable.Passed()
+	return r.await(ctx, fmt.Sprintf("%d bytes of packets", n), func() (bool, <-chan struct{}) {
+		now, more := r.cable.Passed()
+		return now.Bytes-start.Bytes >= n, more
+	})
+}
+
+// await waits until what comes out of the cable is as wanted.
+func (r *rig) await(ctx context.Context, what string, ok func() (bool, <-chan struct{})) error {
 	timeout := time.NewTimer(5 * time.Minute)
 	defer timeout.Stop()
 	for {
-		now, more := c.rig.cable.Passed()
-		if now.Bytes-start.Bytes >= n {
+		there, more := ok()
+		if there {
 			return nil
 		}
 		select {
 		case <-more:
 		case <-timeout.C:
-			return fmt.Errorf("drain: %d of %d bytes passed in five minutes", now.Bytes-start.Bytes, n)
+			return fmt.Errorf("drain: %s: not in five minutes", what)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// firstByte cuts the link for a time and measures how long after its return the drain goes on.
+// firstByte cuts the link for a time and measures how long after its return bytes of an item come out of it.
 func (r *rig) firstByte(ctx context.Context, outage time.Duration) (time.Duration, error) {
 	r.cable.Cut()
 	select {
@@ -160,10 +168,12 @@ func (r *rig) firstByte(ctx context.Context, outage time.Duration) (time.Duratio
 	}
 	r.cable.Mend()
 	from := time.Now()
-	err := (&cart{rig: r}).passed(ctx, firstBytes)
-	since := time.Since(from)
-	if err == nil {
-		err = (&cart{rig: r}).passed(ctx, 128<<10) // and really goes on
+	if err := r.await(ctx, "an item's first byte", func() (bool, <-chan struct{}) {
+		most, more := r.cable.Busiest()
+		return most >= firstBytes, more
+	}); err != nil {
+		return 0, err
 	}
-	return since, err
+	since := time.Since(from)
+	return since, r.passed(ctx, 128<<10) // and really goes on
 }
