@@ -20,10 +20,11 @@ const (
 	RestoredCard      Bug = "restored-card"      // outbox: a card that is older than the hub's head goes on in the same ledger
 	RestoredHub       Bug = "restored-hub"       // hub: a restored store keeps its incarnation
 	IgnoredFinal      Bug = "ignored-final-flag" // seal: an item cut short opens
+	NoSalvage         Bug = "no-salvage"         // outbox: a segment that fails its check is given up whole
 )
 
 // All of them.
 func All() []Bug {
 	return []Bug{SkippedSync, RetriedSync, UnsyncedFolder, UnverifiedReceipt, EarlyReceipt, RememberedReceipt, ReusedNonce, ReusedNumber,
-		SkippedGrace, TrustedClock, RestoredCard, RestoredHub, IgnoredFinal}
+		SkippedGrace, TrustedClock, RestoredCard, RestoredHub, IgnoredFinal, NoSalvage}
 }

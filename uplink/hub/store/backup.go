@@ -58,7 +58,7 @@ func (s *Store) copyTo(ctx context.Context, dir string) error {
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	src, err := connect(filepath.Join(s.dir, dbName))
+	src, err := connect(filepath.Join(s.dir, dbName), s.vfs)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *Store) copyTo(ctx context.Context, dir string) error {
 // copyBlobs reads from the copied database which items there are, so that both are of one moment, and copies their
 // files. It takes the token out of the copy: see incarnation.go.
 func (s *Store) copyBlobs(ctx context.Context, db, dir string) (sequence uint64, err error) {
-	q, err := connect(db, "journal_mode(DELETE)")
+	q, err := connect(db, "", "journal_mode(DELETE)")
 	if err != nil {
 		return 0, err
 	}

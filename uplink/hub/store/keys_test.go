@@ -25,7 +25,7 @@ import (
 // A cart that was seen before hellos were written down may hold any list; one that was never seen holds none.
 func TestKeysOfAnOlderStore(t *testing.T) {
 	dir := t.TempDir()
-	db, err := connect(filepath.Join(dir, dbName), "journal_mode(WAL)")
+	db, err := connect(filepath.Join(dir, dbName), "", "journal_mode(WAL)")
 	if err != nil {
 		t.Fatal(err)
 	}

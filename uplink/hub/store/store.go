@@ -54,7 +54,8 @@ var (
 type Options struct {
 	Clock kit.Clock
 	Log   *slog.Logger
-	Disk  kit.Disk // of the sealed items; SQLite's files are its own
+	Disk  kit.Disk // of the sealed items; SQLite writes its files itself
+	VFS   string   // through which it does, by its name (https://sqlite.org/vfs.html); "": the system's
 	// Before is asked before each step that makes something durable ("chunk", "sync", "rename", "syncdir", "insert",
 	// "commit"); an error stops there. Tests use it to cut the power. nil: never.
 	Before func(step string) error
@@ -69,6 +70,7 @@ type Store struct {
 	log         *slog.Logger
 	before      func(string) error
 	disk        kit.Disk
+	vfs         string
 	incarnation ledger.ID
 	synced      sync.Map // folders whose entry in the one above is known to be durable
 	backup      sync.Mutex
@@ -90,7 +92,7 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	if o.Before == nil {
 		o.Before = func(string) error { return nil }
 	}
-	s := &Store{dir: dir, clock: o.Clock, log: o.Log, before: o.Before, disk: o.Disk}
+	s := &Store{dir: dir, clock: o.Clock, log: o.Log, before: o.Before, disk: o.Disk, vfs: o.VFS}
 	for _, d := range []string{dir, filepath.Join(dir, "blobs"), filepath.Join(dir, "partial")} {
 		if err := o.Disk.MkdirAll(d, 0o700); err != nil {
 			return nil, full(fmt.Errorf("store: %w", err))
@@ -110,14 +112,19 @@ func (s *Store) open(ctx context.Context) (err error) {
 		return fmt.Errorf("%w: %s", ErrInUse, s.dir)
 	}
 	path := filepath.Join(s.dir, dbName)
-	if s.w, err = connect(path, "journal_mode(WAL)"); err != nil {
+	if s.w, err = connect(path, s.vfs, "journal_mode(WAL)"); err != nil {
 		return err
 	}
 	s.w.SetMaxOpenConns(1)
+	// After a sync of the WAL that failed, and a kill, its pages may be in the kernel's memory alone, and the next sync of it says
+	// yes (fsync(2)). What is found there is built upon: it is written into the database first.
+	if _, err := s.w.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		return full(fmt.Errorf("store: %w", err))
+	}
 	if err := migrate(ctx, s.w); err != nil {
 		return err
 	}
-	if s.r, err = connect(path, "query_only(1)"); err != nil {
+	if s.r, err = connect(path, s.vfs, "query_only(1)"); err != nil {
 		return err
 	}
 	s.r.SetMaxOpenConns(4)
@@ -128,13 +135,12 @@ func (s *Store) open(ctx context.Context) (err error) {
 }
 
 // connect opens a pool. The order of the pragmas counts: busy_timeout first, for journal_mode may have to wait.
-func connect(path string, pragmas ...string) (*sql.DB, error) {
+func connect(path, vfs string, pragmas ...string) (*sql.DB, error) {
 	q := url.Values{"_txlock": {"immediate"}, "_pragma": append([]string{"busy_timeout(10000)", "foreign_keys(1)", "synchronous(FULL)"}, pragmas...)}
-	db, err := sql.Open("sqlite", (&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String())
-	if err != nil {
-		return nil, fmt.Errorf("store: %w", err)
+	if vfs != "" {
+		q.Set("vfs", vfs)
 	}
-	return db, nil
+	return openPool((&url.URL{Scheme: "file", Path: path, RawQuery: q.Encode()}).String())
 }
 
 func migrate(ctx context.Context, db *sql.DB) error {
@@ -152,6 +158,9 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	}
 	if current > target {
 		return fmt.Errorf("%w (schema %d; %d is known here)", ErrNewer, current, target)
+	}
+	if current == target {
+		return nil // as at nearly every start: Up would look at it all once more
 	}
 	if _, err := p.Up(ctx); err != nil {
 		return fmt.Errorf("store: migrations: %w", err)
