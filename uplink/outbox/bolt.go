@@ -1,9 +1,9 @@
 package outbox
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -63,10 +63,13 @@ func emptyBolt(size int64) ([]byte, error) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		return nil, err
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
+	st, err := f.Stat()
+	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(f)
+	b := make([]byte, st.Size())
+	_, err = f.ReadAt(b, 0)
+	return b, err
 }
 
 // filler makes a file of a size: what it begins with, and zeros.
@@ -126,7 +129,7 @@ func allocate(f *kit.File, begin []byte, size int64) error {
 // takeSpare gives a new file its name, made of the spare if there is one of the right size.
 func (o *Outbox) takeSpare(spare, path string, size int64, make maker) error {
 	spare = filepath.Join(o.opt.Dir, spare)
-	if st, err := os.Stat(spare); err != nil || !st.Mode().IsRegular() || st.Size() != size {
+	if st, err := os.Lstat(spare); err != nil || !st.Mode().IsRegular() || st.Size() != size {
 		return make(o.opt.Disk, path, size)
 	}
 	if err := o.opt.Disk.Rename(spare, path); err != nil {
@@ -178,6 +181,40 @@ func (o *Outbox) sweep() {
 			}
 		}
 	}
+}
+
+// sweepSpares removes a spare that is not as it was made: bbolt panics, in goroutines of its own, at pages that make no sense.
+func (o *Outbox) sweepSpares() {
+	empty, err := emptyBolt(o.opt.SegmentSize)
+	if err != nil {
+		o.opt.Log.Warn("outbox: spare", "err", err)
+	}
+	for name, begin := range map[string][]byte{spareName: empty, spareLog: nil} {
+		path := filepath.Join(o.opt.Dir, name)
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) || asMade(path, begin) {
+			continue
+		}
+		o.opt.Log.Warn("outbox: a spare is not as it was made", "file", name)
+		if err := o.opt.Disk.Remove(path); err != nil {
+			o.opt.Log.Error("outbox: spare", "err", err)
+		}
+	}
+}
+
+// asMade says whether a file begins with these bytes, and has zeros behind.
+func asMade(path string, begin []byte) bool {
+	f, err := kit.OpenRegular(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	b := make([]byte, len(begin))
+	_, err = f.ReadAt(b, 0)
+	return err == nil && bytes.Equal(b, begin) && blank(f, int64(len(begin)), st.Size())
 }
 
 // maker makes a file of a size, durable under its name.

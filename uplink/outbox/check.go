@@ -26,7 +26,7 @@ type Index struct {
 	Size    int64          `json:"size"`    // bytes of the file that are in use; 0 after a salvage
 	Entries []ledger.Entry `json:"entries"` // all, items included, in ledger order
 	Items   []IndexItem    `json:"items"`
-	Damaged []IndexItem    `json:"damaged,omitempty"` // in the ledger, but some of it does not read back
+	Stray   []ledger.Entry `json:"stray"` // found by their marks, where bbolt's pages do not lead
 }
 
 // IndexItem is one item of a segment.
@@ -39,9 +39,49 @@ type IndexItem struct {
 	First   uint32       `json:"first"` // the segment in which its first chunk lies
 }
 
-// Check opens a segment read-only with bbolt, checks its pages and reads every committed record. A damaged file can crash
-// or hang bbolt, so the agent calls it in a child process (ExecChecker), never in its own.
+// Check opens a segment read-only with bbolt, checks its pages and reads every committed record, and then looks for others: one
+// bit of a page's head can have bbolt pass over records, and find nothing wrong. A damaged file can crash or hang bbolt, so the
+// agent calls it in a child process (ExecChecker), never in its own.
 func Check(path string) (x Index, err error) {
+	if err := checkMetas(path); err != nil {
+		return Index{}, err
+	}
+	if x, err = checkPages(path); err != nil {
+		return x, err
+	}
+	found, err := Salvage(path)
+	if err != nil {
+		return x, err
+	}
+	known := make(map[ledger.Entry]bool, len(x.Entries))
+	for _, e := range x.Entries {
+		known[e] = true
+	}
+	for _, e := range found.Entries {
+		if !known[e] {
+			x.Stray = append(x.Stray, e)
+		}
+	}
+	return x, nil
+}
+
+// checkMetas looks for both meta pages: each lies in one sector and is whole from the beginning. Without the newer one bbolt
+// would go by the older, and what came since would be cut off.
+func checkMetas(path string) error {
+	f, err := kit.OpenRegular(path)
+	if err != nil {
+		return fmt.Errorf("%w: %v", ErrDamaged, err)
+	}
+	defer f.Close()
+	b := make([]byte, 2*pageSize)
+	n, err := f.ReadAt(b, 0)
+	if whole := validMetas(b[:n]); whole < 2 {
+		return fmt.Errorf("%w: %d of 2 meta pages (%v)", ErrDamaged, whole, err)
+	}
+	return nil
+}
+
+func checkPages(path string) (x Index, err error) {
 	defer func() {
 		if p := recover(); p != nil { // bbolt panics at some pages that make no sense
 			x, err = Index{}, fmt.Errorf("%w: %v", ErrDamaged, p)
@@ -138,6 +178,7 @@ type checkLine struct {
 	Size  int64         `json:"size,omitempty"`
 	Entry *ledger.Entry `json:"entry,omitempty"`
 	Item  *IndexItem    `json:"item,omitempty"`
+	Stray *ledger.Entry `json:"stray,omitempty"`
 }
 
 // maxCheck bounds what it prints: a segment full of the smallest items, many times over.
@@ -180,6 +221,9 @@ func readCheck(in io.Reader) (x Index, err error) {
 		if l.Entry != nil {
 			x.Entries = append(x.Entries, *l.Entry)
 		}
+		if l.Stray != nil {
+			x.Stray = append(x.Stray, *l.Stray)
+		}
 		if l.Item != nil {
 			x.Entries, x.Items = append(x.Entries, l.Item.Entry), append(x.Items, *l.Item)
 		}
@@ -197,6 +241,9 @@ func writeCheck(out io.Writer, x Index) error {
 	}
 	for i := range x.Items {
 		err = errors.Join(err, e.Encode(checkLine{Item: &x.Items[i]}))
+	}
+	for i := range x.Stray {
+		err = errors.Join(err, e.Encode(checkLine{Stray: &x.Stray[i]}))
 	}
 	return errors.Join(err, b.Flush())
 }

@@ -121,6 +121,15 @@ func (o *Outbox) findMissing() {
 		if s.entries == 0 {
 			continue
 		}
+		if (before == nil || before.incarnation != s.incarnation) && !ends[s.incarnation][s.first] {
+			from := uint64(0)
+			for _, c := range erased {
+				if c.Head.Incarnation == s.incarnation && c.Head.Number < s.first {
+					from = max(from, c.Head.Number+1)
+				}
+			}
+			o.miss(s.incarnation, from, s.first)
+		}
 		if before != nil && before.incarnation == s.incarnation && (bad || !ends[s.incarnation][s.first]) {
 			from := before.last + 1
 			for _, c := range erased {

@@ -97,7 +97,11 @@ type inspector struct {
 	newest ledger.ID           // the run of the newest entry
 	open   map[uint64]sliceMap // attempts whose manifest was not found yet
 	done   map[uint64]sliceMap // attempts that ended in the segment before: one that was condemned is written again
+	again  map[uint64]bool     // attempts for which segments were read once more
 }
+
+// maxAgain bounds that: a folder may be made to cost time.
+const maxAgain = 64
 
 // sliceMap says where the slices of one attempt lie.
 type sliceMap map[recordKey]located
@@ -107,6 +111,10 @@ type located struct {
 	file   string
 	offset int64
 	length int
+}
+
+func (s *snapshot) located(w recordAt) located {
+	return located{s.n, s.files[w.file].name, int64(w.offset), w.length}
 }
 
 func (in *inspector) tell(f Finding) error {
@@ -121,7 +129,7 @@ func (in *inspector) run() error {
 	if err != nil {
 		return err
 	}
-	in.open, in.done = map[uint64]sliceMap{}, map[uint64]sliceMap{}
+	in.open, in.done, in.again = map[uint64]sliceMap{}, map[uint64]sliceMap{}, map[uint64]bool{}
 	for _, n := range segs {
 		if err := in.segment(n); err != nil {
 			return err
@@ -184,14 +192,18 @@ func (in *inspector) segment(n uint32) error {
 	if err != nil {
 		return err
 	}
-	if s.torn != nil {
+	if s.torn != nil || len(s.stray) > 0 {
 		f, err := in.following(n)
 		if err != nil {
 			return err
 		}
-		if f != (following{}) {
+		if f != (following{}) { // it may have been on its way to the file just then, and be there now
+			if s, err = readSnapshot(in.dir, n); err != nil {
+				return err
+			}
 			s.builtOn(f)
 		}
+		s.passedOver(f)
 	}
 	in.cur = s
 	for _, f := range s.files {
@@ -271,8 +283,7 @@ func (in *inspector) carry(ended map[uint64]bool) {
 			m = sliceMap{}
 			in.open[k.attempt] = m
 		}
-		f := in.cur.files[w.file]
-		m[k] = located{in.cur.n, f.name, int64(w.offset), w.length}
+		m[k] = in.cur.located(w)
 	}
 	for attempt := range ended {
 		if m := in.open[attempt]; m != nil {
@@ -337,7 +348,7 @@ func (in *inspector) slice(k recordKey) ([]byte, Place, error) {
 		w, ok = in.done[k.attempt][k]
 	}
 	if !ok {
-		return nil, Place{}, nil
+		return in.late(k)
 	}
 	if p, err := readRecord(filepath.Join(in.dir, w.file), w.offset, w.length, k); err == nil {
 		return p, Place{w.file, w.offset}, nil
@@ -349,6 +360,42 @@ func (in *inspector) slice(k recordKey) ([]byte, Place, error) {
 	}
 	p, at, _ := s.get(k)
 	return p, at, nil
+}
+
+// late looks for a slice in the segments that were read before the item was there: the agent may have put it there since. It
+// reads them once for all that an attempt lacks.
+func (in *inspector) late(k recordKey) ([]byte, Place, error) {
+	if in.again[k.attempt] || len(in.again) >= maxAgain {
+		return nil, Place{}, nil
+	}
+	in.again[k.attempt] = true
+	m := in.done[k.attempt]
+	if m == nil {
+		m = sliceMap{}
+		in.done[k.attempt] = m
+	}
+	segs, err := listFiles(in.dir)
+	if err != nil {
+		return nil, Place{}, err
+	}
+	for _, n := range segs {
+		if n < uint32(k.attempt>>32) || n >= in.cur.n {
+			continue
+		}
+		s, err := readSnapshot(in.dir, n)
+		if err != nil {
+			return nil, Place{}, err
+		}
+		for k2, w := range s.at {
+			if k2.attempt == k.attempt && w.t == typeSlice {
+				m[k2] = s.located(w)
+			}
+		}
+	}
+	if _, ok := m[k]; !ok {
+		return nil, Place{}, nil
+	}
+	return in.slice(k)
 }
 
 func readRecord(path string, offset int64, length int, k recordKey) ([]byte, error) {

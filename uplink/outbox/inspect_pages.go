@@ -33,25 +33,38 @@ var errPages = errors.New("no valid meta page")
 
 type boltMeta struct{ root, pages, txid uint64 }
 
+// metaAt reads one of the two meta pages.
+func metaAt(b []byte, page int) (m boltMeta, ok bool) {
+	at := page*pageSize + boltHead
+	if len(b) < at+boltMetaSize {
+		return m, false
+	}
+	p := b[at : at+boltMetaSize]
+	sum := fnv.New64a()
+	sum.Write(p[:56])
+	ok = le.Uint32(p) == boltMagic && le.Uint32(p[4:]) == boltVersion && le.Uint32(p[8:]) == pageSize && le.Uint64(p[56:]) == sum.Sum64()
+	return boltMeta{root: le.Uint64(p[16:]), pages: le.Uint64(p[40:]), txid: le.Uint64(p[48:])}, ok
+}
+
 // newestMeta finds the last transaction that ended.
-func newestMeta(b []byte) (m boltMeta, err error) {
+func newestMeta(b []byte) (newest boltMeta, err error) {
 	err = errPages
 	for page := range 2 {
-		at := page*pageSize + boltHead
-		if len(b) < at+boltMetaSize {
-			break
-		}
-		p := b[at : at+boltMetaSize]
-		sum := fnv.New64a()
-		sum.Write(p[:56])
-		if le.Uint32(p) != boltMagic || le.Uint32(p[4:]) != boltVersion || le.Uint32(p[8:]) != pageSize || le.Uint64(p[56:]) != sum.Sum64() {
-			continue
-		}
-		if txid := le.Uint64(p[48:]); err != nil || txid > m.txid {
-			m, err = boltMeta{root: le.Uint64(p[16:]), pages: le.Uint64(p[40:]), txid: txid}, nil
+		if m, ok := metaAt(b, page); ok && (err != nil || m.txid > newest.txid) {
+			newest, err = m, nil
 		}
 	}
-	return m, err
+	return newest, err
+}
+
+// validMetas is how many of the two are whole. A file that bbolt made has both, whenever the power went.
+func validMetas(b []byte) (n int) {
+	for page := range 2 {
+		if _, ok := metaAt(b, page); ok {
+			n++
+		}
+	}
+	return n
 }
 
 type tree struct {

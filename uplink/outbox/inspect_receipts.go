@@ -118,4 +118,3 @@ func (in *inspector) heads() error {
 	}
 	return nil
 }
-

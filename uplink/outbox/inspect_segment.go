@@ -20,7 +20,8 @@ type snapshot struct {
 	files  []snapFile
 	at     map[recordKey]recordAt
 	damage []FoundDamage
-	torn   *logDamage // of the last log
+	torn   *logDamage     // of the last log
+	stray  []ledger.Entry // see strays
 }
 
 type snapFile struct {
@@ -138,6 +139,9 @@ func (s *snapshot) index(seg []byte) {
 		if err != nil {
 			s.damaged(0, 0, fmt.Sprintf("the segment's pages can't be followed (%v); it was read record by record", err))
 			s.salvage(0, seg, 0)
+		} else if validMetas(seg) < 2 {
+			s.damaged(0, 0, "one of the segment's two meta pages is damaged; it was read record by record as well")
+			s.salvage(0, seg, 0)
 		}
 	}
 	for i := first; i < len(s.files); i++ {
@@ -157,10 +161,42 @@ func (s *snapshot) index(seg []byte) {
 			s.salvage(i, s.files[i].bytes[d.offset:d.end], d.offset)
 		}
 	}
+	if seg != nil {
+		s.strays(seg)
+	}
+}
+
+// strays finds the entries that are in the segment's file, and to which neither its pages nor a log leads.
+func (s *snapshot) strays(seg []byte) {
+	tail := &snapshot{n: s.n, files: s.files, at: map[recordKey]recordAt{}}
+	tail.salvage(0, seg, 0)
+	for k := range tail.at {
+		if _, ok := s.at[k]; ok {
+			delete(tail.at, k)
+		}
+	}
+	s.stray = ledgerEntries(tail.entries())
+}
+
+// passedOver tells strays as damage if the ledger went on behind one of them. Else they are of a transaction that never ended.
+func (s *snapshot) passedOver(f following) {
+	here := ledgerEntries(s.entries())
+	for _, e := range s.stray {
+		within := slices.ContainsFunc(here, func(h ledger.Entry) bool { return h.Incarnation == e.Incarnation && h.Number > e.Number })
+		taken := slices.ContainsFunc(here, func(h ledger.Entry) bool { return h.Incarnation == e.Incarnation && h.Number == e.Number })
+		if !taken && (within || f != (following{}) && f.passed(e)) {
+			s.damaged(0, 0, "the segment's pages pass over records; it was read record by record as well")
+			s.salvage(0, s.files[0].bytes, 0)
+			return
+		}
+	}
 }
 
 // builtOn tells the torn batch at the end as damage if the ledger went on behind it: then it had been confirmed.
 func (s *snapshot) builtOn(f following) {
+	if s.torn == nil {
+		return
+	}
 	last := len(s.files) - 1
 	tail := &snapshot{n: s.n, files: s.files, at: map[recordKey]recordAt{}}
 	rest := s.files[last].bytes[s.torn.offset:s.torn.end]

@@ -156,6 +156,7 @@ func (o *Outbox) load(ctx context.Context, n uint32, end logPlace) (last *ledger
 		return nil, false
 	}
 	x.sort()
+	damaged = o.cut(s, &x) || damaged
 	s.quarantined = damaged
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -240,7 +241,7 @@ func (o *Outbox) loadBolt(ctx context.Context, path string, x *Index) (now strin
 			found, err = o.opt.Check(ctx, path) // a busy machine is no damage
 		}
 		if err == nil {
-			o.trim(path, found.Size)
+			x.Size = found.Size
 			x.merge(found)
 			return path, false
 		}
@@ -259,7 +260,34 @@ func (o *Outbox) loadBolt(ctx context.Context, path string, x *Index) (now strin
 	return path, true
 }
 
+// cut gives back what a checked bbolt file does not use, unless there are records that neither its pages nor the logs lead to:
+// a transaction that never ended has none but those that are in a log still. Then the file is damaged, and salvaged.
+func (o *Outbox) cut(s *segment, x *Index) (damaged bool) {
+	if x.Size == 0 { // it was not checked, or failed
+		return false
+	}
+	path := s.files[0]
+	stray := slices.DeleteFunc(x.Stray, func(e ledger.Entry) bool { return slices.Contains(x.Entries, e) })
+	if len(stray) > 0 {
+		f, err := o.following(s.n)
+		stray = slices.DeleteFunc(stray, func(e ledger.Entry) bool { return err == nil && !f.passed(e) })
+	}
+	if len(stray) == 0 {
+		o.trim(path, x.Size)
+		return false
+	}
+	s.files[0] = o.toQuarantine(path, fmt.Errorf("%w: its pages pass over records", ErrDamaged))
+	found, err := Salvage(s.files[0])
+	if err != nil {
+		o.opt.Log.Error("outbox: nothing salvaged", "file", filepath.Base(path), "err", err)
+	}
+	x.merge(found)
+	x.sort()
+	return true
+}
+
 func (x *Index) merge(more Index) {
+	x.Stray = append(x.Stray, more.Stray...)
 	x.Entries = append(x.Entries, more.Entries...)
 	x.Items = append(x.Items, more.Items...)
 }

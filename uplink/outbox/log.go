@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -140,14 +141,7 @@ func blank(f io.ReaderAt, from, to int64) bool {
 	return true
 }
 
-func zero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
+func zero(b []byte) bool { return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1]) }
 
 func logPath(dir string, segment, log uint32) string {
 	return filepath.Join(dir, fmt.Sprintf("%08d.%04d%s", segment, log, logExt))

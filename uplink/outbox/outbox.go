@@ -177,6 +177,7 @@ func Open(ctx context.Context, opt Options) (*Outbox, error) {
 		o.opt.Log.Error("outbox: receipts", "err", err)
 	}
 	o.sweep()
+	o.sweepSpares()
 	old, err := listSegments(opt.Dir)
 	if err != nil {
 		return nil, err

@@ -113,9 +113,10 @@ func readSlots(path string, found func(slot int, k kept)) (used int, err error) 
 	w := window{f: f}
 	for i := 0; i < fileSlots && int64(i+1)*slotSize <= st.Size(); i++ {
 		slot := w.at(int64(i)*slotSize, slotSize)
-		if !zero(slot) || slot == nil { // what can't be read may have been written
-			used = i + 1
+		if slot != nil && zero(slot) {
+			continue
 		}
+		used = i + 1 // what can't be read may have been written
 		if k, err := decodeSlot(slot); err == nil {
 			found(i, k)
 		}

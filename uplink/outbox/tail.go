@@ -72,9 +72,15 @@ func (o *Outbox) loadLog(path string, x *Index, place logPlace) (now string, dam
 
 // confirmed says whether the batch behind the entries that count in a segment had been confirmed; tail is what is left of it.
 func (o *Outbox) confirmed(n uint32, counted, tail []ledger.Entry) bool {
+	f, err := o.following(n)
+	return err != nil || f != (following{}) && f.confirms(counted, tail)
+}
+
+// following looks how the ledger goes on behind a segment; it is zero if it does not.
+func (o *Outbox) following(n uint32) (f following, err error) {
 	erased, err := o.checkpoints()
 	if err != nil {
-		return true
+		return f, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -85,9 +91,9 @@ func (o *Outbox) confirmed(n uint32, counted, tail []ledger.Entry) bool {
 		}
 	}
 	if next == nil {
-		return false
+		return f, nil
 	}
-	f := following{incarnation: next.incarnation, first: next.first}
+	f = following{incarnation: next.incarnation, first: next.first}
 	for _, p := range o.plain {
 		if p.seg == next.n && p.Kind == ledger.Fork {
 			f.fork = p.Body
@@ -98,7 +104,7 @@ func (o *Outbox) confirmed(n uint32, counted, tail []ledger.Entry) bool {
 			f.first = min(f.first, c.First)
 		}
 	}
-	return f.confirms(counted, tail)
+	return f, nil
 }
 
 // following is how the ledger went on behind a segment.
@@ -124,6 +130,11 @@ func (f following) confirms(counted, tail []ledger.Entry) bool {
 		return f.fork != last.Hash()
 	}
 	return last.Number+1 < f.first
+}
+
+// passed says whether an entry that nothing leads to was one of the ledger's: its number was not given out again.
+func (f following) passed(e ledger.Entry) bool {
+	return e.Incarnation != f.incarnation || e.Number < f.first
 }
 
 // sync makes a file durable as it is.

@@ -323,3 +323,43 @@ func TestReceiptAfterClose(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A spare that lost a sector since it was made becomes no segment and no log; a good one does.
+func TestSpares(t *testing.T) {
+	r := newRig(t)
+	r.open()
+	made := func(name string) os.FileInfo {
+		r.box.makeSpares()
+		st, err := os.Stat(filepath.Join(r.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	is := func(spare os.FileInfo, path string) bool {
+		st, err := os.Stat(path)
+		return err == nil && os.SameFile(spare, st)
+	}
+	seg, log := made(spareName), made(spareLog)
+	r.open()
+	r.put("into good ones")
+	if n := r.box.cur.n; !is(seg, segmentPath(r.dir, n)) || !is(log, logPath(r.dir, n, 0)) {
+		t.Error("good spares were not used")
+	}
+	for name, at := range map[string]int64{spareName: 2*pageSize + 8, spareLog: 3 * blockSize} {
+		made(name)
+		if f, err := os.OpenFile(filepath.Join(r.dir, name), os.O_WRONLY, 0); err != nil {
+			t.Fatal(err)
+		} else if _, err := f.WriteAt([]byte{0xff}, at); err != nil || f.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	r.open()
+	r.put("into fresh ones")
+	n := r.box.cur.n
+	for path, at := range map[string]int64{segmentPath(r.dir, n): 2*pageSize + 8, logPath(r.dir, n, 0): 3 * blockSize} {
+		if b, err := os.ReadFile(path); err != nil || b[at] == 0xff {
+			t.Errorf("%s: %v: a damaged spare was used", path, err)
+		}
+	}
+}
