@@ -127,7 +127,7 @@ func (b *bolt) mend() {
 	if b.bad == nil {
 		return
 	}
-	b.d.failSync(b.n)
+	b.n.failSync(b.d.rng)
 	if *b.file == b.bad {
 		*b.file = b.real
 		b.bad.Close()

@@ -123,6 +123,9 @@ func (d *disk) really(op kit.Op, do func() error) error {
 	if op.Kind == kit.OpWrite && len(op.Data) >= 4096 && op.Off >= d.at(op.Path).cached && allZero(op.Data) {
 		return os.Truncate(op.Path, op.Off+int64(len(op.Data)))
 	}
+	if op.Kind == kit.OpTruncate && op.Off > d.at(op.Path).cached {
+		return os.Truncate(op.Path, op.Off)
+	}
 	return do()
 }
 
@@ -155,8 +158,12 @@ func (d *disk) strike(op kit.Op) (killed bool, err error) {
 	return false, nil
 }
 
-// unsteady is an operation that is there or not by the chance of a hash: the hub's folder blobs/TENANT/ab.
+// unsteady is an operation that is there or not by the chance of a hash: the hub's folder blobs/TENANT/ab, and how many pages
+// its database writes. Of SQLite's operations only the syncs count, then: what was written since is pending at each.
 func unsteady(op kit.Op) bool {
+	if ofSQLite(op.Path) {
+		return op.Kind != kit.OpSync
+	}
 	switch op.Kind {
 	case kit.OpMkdir:
 		return len(filepath.Base(op.Path)) == 2
@@ -195,7 +202,7 @@ func (d *disk) failNow(op kit.Op) error {
 	switch {
 	case op.Kind == kit.OpSync:
 		d.syncs++
-		d.failSync(d.at(op.Path))
+		d.at(op.Path).failSync(d.choices(op.Path))
 		return syscall.EIO
 	case op.Kind == kit.OpWrite && len(op.Data) > 512 && d.rng.IntN(2) == 0: // in part, but never a part of a sector
 		op.Data = op.Data[:512*(1+d.rng.IntN((len(op.Data)-1)/512))]
@@ -218,6 +225,8 @@ func (d *disk) grows(op kit.Op) bool {
 		return true
 	case kit.OpWrite:
 		return op.Off+int64(len(op.Data)) > d.at(op.Path).cached
+	case kit.OpTruncate:
+		return op.Off > d.at(op.Path).cached
 	}
 	return false
 }
@@ -331,26 +340,17 @@ func (n *node) sync() {
 }
 
 // failSync loses what was pending, but for what happened to reach the disk.
-func (d *disk) failSync(n *node) {
+func (n *node) failSync(rng *rand.Rand) {
 	for _, w := range n.pending {
-		if d.rng.IntN(4) == 0 {
+		if rng.IntN(4) == 0 {
 			n.image.apply(w, nil)
 		}
 	}
 	n.pending, n.lost = nil, true
 }
 
-func allZero(b []byte) bool {
-	const block = 64 << 10
-	var zeros [block]byte
-	for len(b) > block {
-		if !bytes.Equal(b[:block], zeros[:]) {
-			return false
-		}
-		b = b[block:]
-	}
-	return bytes.Equal(b, zeros[:len(b)])
-}
+// allZero: the first is zero, and each equals the one before.
+func allZero(b []byte) bool { return len(b) == 0 || b[0] == 0 && bytes.Equal(b[1:], b[:len(b)-1]) }
 
 func opName(op kit.Op) string {
 	kinds := [...]string{"step", "create", "write", "truncate", "sync", "rename", "remove", "mkdir", "syncdir"}

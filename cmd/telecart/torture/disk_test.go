@@ -183,15 +183,13 @@ func TestFull(t *testing.T) {
 	}
 }
 
-// A bit that flips is in the page cache and on the disk.
-func TestFlip(t *testing.T) {
+// What changes beneath everybody is in the page cache and on the disk.
+func TestChange(t *testing.T) {
 	r := newRig(t, 1)
-	r.file("f", "x")
-	if r.d.flip(r.dir) != r.path("f") {
-		t.Fatal("nothing flipped")
-	}
+	r.file("f", "old")
+	r.d.change(r.path("f"), 1, []byte("x"))
 	b, _ := os.ReadFile(r.path("f"))
-	if string(b) == "x" || r.after("f") != string(b) {
+	if string(b) != "oxd" || r.after("f") != string(b) {
 		t.Fatalf("%q", b)
 	}
 }

@@ -24,8 +24,7 @@ import (
 
 const tenant = "north"
 
-// hub is the real store and the real ingest on a disk of their own. SQLite is trusted to be what it says (WAL,
-// synchronous=FULL): a transaction that returned is durable, one that did not return never happened.
+// hub is the real store and the real ingest on a disk of their own, SQLite's files included (sqlite.go).
 type hub struct {
 	w      *world
 	dir    string
@@ -34,12 +33,13 @@ type hub struct {
 	in     *ingest.Ingest
 	failTx int // so many transactions until one fails; 0: none
 
-	backups  string
-	backedUp map[ledger.Hash]bool // items that the backup holds
-	stored   map[ledger.Hash]bool // items in the database as it is now
-	given    map[given][]byte     // receipts that went out
-	forks    int
-	lives    int
+	backups     string
+	backedUp    map[ledger.Hash]bool // items that the backup holds
+	stored      map[ledger.Hash]bool // items in the database as it is now
+	incarnation ledger.ID
+	given       map[given][]byte // receipts that went out
+	forks       int
+	lives       int
 }
 
 // given is what a receipt is about, in one life of the store.
@@ -57,7 +57,8 @@ func newHub(w *world) *hub {
 
 func (h *hub) start() error {
 	h.lives++
-	s, err := store.Open(context.Background(), h.dir, store.Options{Clock: h.w.truth, Log: h.w.log("hub"), Disk: kit.Disk{Watch: h.disk}, Before: h.before})
+	h.w.vfs.serve(h.dir, h.disk)
+	s, err := store.Open(context.Background(), h.dir, store.Options{Clock: h.w.truth, Log: h.w.log("hub"), Disk: kit.Disk{Watch: h.disk}, Before: h.before, VFS: h.w.vfs.name})
 	if err != nil {
 		return fmt.Errorf("torture: hub: %w", err)
 	}
@@ -69,6 +70,27 @@ func (h *hub) start() error {
 		return errors.Join(fmt.Errorf("torture: hub: %w", err), s.Close())
 	}
 	h.store, h.in = s, in
+	return h.compare()
+}
+
+// compare holds the database that was just opened to what was in it before. A transaction that failed may be there all the same.
+// What was there and is not may only be missing in a new life of the store, so that carts offer it again.
+func (h *hub) compare() error {
+	rows, err := h.rows()
+	if err != nil {
+		return err
+	}
+	was, lost := h.incarnation, false
+	for item := range h.stored {
+		lost = lost || !rows[item]
+	}
+	h.incarnation, h.stored = h.store.Incarnation(), rows
+	if lost && was == h.incarnation {
+		h.w.fail("forgotten", "the hub's database has forgotten an item, and the store does not know")
+	}
+	if lost {
+		h.w.oracle.forgot()
+	}
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -41,7 +42,7 @@ func (d *disk) cut() error {
 		if was := d.names[path]; was == n && len(n.pending) == 0 && !n.lost {
 			continue
 		}
-		d.leave(n)
+		n.leave(d.choices(path))
 		errs = append(errs, n.image.store(path))
 		n.pending, n.lost, n.cached = nil, false, n.size
 	}
@@ -104,11 +105,11 @@ func (d *disk) cutNames() map[string]*node {
 }
 
 // leave chooses what is left of a file's content.
-func (d *disk) leave(n *node) {
-	mode := d.rng.IntN(leaves)
-	prefix := d.rng.IntN(len(n.pending) + 1)
+func (n *node) leave(rng *rand.Rand) {
+	mode := rng.IntN(leaves)
+	prefix := rng.IntN(len(n.pending) + 1)
 	for i, w := range n.pending {
-		coin := d.rng.IntN(2) == 0
+		coin := rng.IntN(2) == 0
 		switch {
 		case mode == leaveNone, mode == leavePrefix && i >= prefix, mode == leaveSome && !coin, w.cut && mode >= leaveTorn && !coin:
 		case mode == leaveTorn, mode == leaveTorn512:
@@ -116,7 +117,7 @@ func (d *disk) leave(n *node) {
 			if mode == leaveTorn512 {
 				grain = 512
 			}
-			n.image.apply(w, func() (int, bool) { return grain, d.rng.IntN(2) == 0 })
+			n.image.apply(w, func() (int, bool) { return grain, rng.IntN(2) == 0 })
 		default:
 			n.image.apply(w, nil)
 		}
@@ -133,44 +134,6 @@ func (d *disk) writeBack() {
 			n.sync()
 		}
 	}
-}
-
-// flip turns one durable bit over, somewhere where data lies, and says where.
-func (d *disk) flip(below string) string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.settle()
-	var paths []string
-	for _, p := range inOrderOf(d.durable) {
-		if n := d.durable[p]; !n.dir && len(n.data) > 0 && d.names[p] == n && strings.HasPrefix(p, below) {
-			paths = append(paths, p)
-		}
-	}
-	if len(paths) == 0 {
-		return ""
-	}
-	path := paths[d.rng.IntN(len(paths))]
-	n := d.durable[path]
-	at := d.rng.IntN(len(n.data))
-	for range 64 { // most of a file is zeros that nobody reads
-		if n.data[at] != 0 {
-			break
-		}
-		at = d.rng.IntN(len(n.data))
-	}
-	bit := byte(1) << d.rng.IntN(8)
-	n.data[at] ^= bit
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	var b [1]byte
-	if _, err := f.ReadAt(b[:], int64(at)); err == nil {
-		b[0] ^= bit
-		f.WriteAt(b[:], int64(at))
-	}
-	return path
 }
 
 // snapshot is a card's content.
@@ -270,11 +233,11 @@ func (x *image) put(w write, from, to int) {
 		}
 		return
 	}
-	if n := len(x.data); n < end {
-		x.data = slices.Grow(x.data, end-n)[:end]
-		clear(x.data[n:])
+	if gap := at - len(x.data); gap > 0 {
+		x.data = append(x.data, make([]byte, gap)...)
 	}
-	copy(x.data[at:end], w.data[from:to])
+	n := copy(x.data[at:], w.data[from:to])
+	x.data = append(x.data, w.data[from+n:to]...)
 }
 
 func (x *image) clone() image { return image{bytes.Clone(x.data), x.size} }

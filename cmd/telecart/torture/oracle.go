@@ -26,6 +26,7 @@ type oracle struct {
 	cards  int                // restored or cloned
 	met    int                // greetings
 	maybe  map[ledger.ID]bool // incarnations that two cards may both have gone on in
+	harm   *harm              // done to the cart's disk
 }
 
 // save is an item of which the cart said that it is saved.
@@ -49,14 +50,14 @@ type salted struct {
 }
 
 func newOracle(w *world) *oracle {
-	return &oracle{w: w, salts: map[salted]ledger.Hash{}, maybe: map[ledger.ID]bool{}}
+	return &oracle{w: w, salts: map[salted]ledger.Hash{}, maybe: map[ledger.ID]bool{}, harm: newHarm()}
 }
 
 // put notes what the cart said about an item.
 func (o *oracle) put(c *cart, p putting, s outbox.Saved, err error) {
 	if err != nil {
 		o.w.say("put %s of %d bytes: %v", p.kind, len(p.body), err)
-		if d := c.disk; !d.isDead() && d.failed == 0 && !d.full && !o.w.lying {
+		if d := c.disk; !d.isDead() && d.failed == 0 && !d.full {
 			o.w.fail("put", "an item was refused though the disk was well: "+err.Error())
 		}
 		return
@@ -94,28 +95,25 @@ func (o *oracle) look(c *cart) {
 // erased checks what was erased: only what has a receipt, past grace by true time, and is in the hub's backup.
 func (o *oracle) erased(c *cart, book int) {
 	for _, s := range o.saved {
-		if s.cart != c || s.book != book || s.off {
+		if s.cart != c || s.book != book || s.off || o.harm.items[s.entry.Body] { // what can't be read may look erased: judge sees to it
 			continue
 		}
 		if _, held := c.boxes[book].Entry(s.entry.Body); held {
 			continue
 		}
+		why := ""
 		switch {
 		case !s.sent:
-			o.early(s, "it has no receipt")
+			why = "it has no receipt"
 		case o.w.truth.Now().Sub(s.sentAt) < grace-time.Minute:
-			o.early(s, fmt.Sprintf("%s after its receipt", o.w.truth.Now().Sub(s.sentAt)))
+			why = fmt.Sprintf("%s after its receipt", o.w.truth.Now().Sub(s.sentAt))
 		case !o.w.hub.backedUp[s.entry.Body]:
-			o.early(s, "no backup holds it")
+			why = "no backup holds it"
+		default:
+			continue
 		}
+		o.w.fail("erased-early", fmt.Sprintf("item %d was erased: %s", s.entry.Number, why))
 	}
-}
-
-func (o *oracle) early(s *save, why string) {
-	if o.w.lying {
-		return
-	}
-	o.w.fail("erased-early", fmt.Sprintf("item %d was erased: %s", s.entry.Number, why))
 }
 
 // takeImage copies the card.
@@ -216,11 +214,11 @@ func (o *oracle) clone() {
 	o.image = nil
 }
 
-// judge is the end: each saved item is opened at the hub, or held intact on the cart, or named damaged.
+// judge is the end: each saved item is opened at the hub, or held intact on the cart, or was damaged and is named (harm).
 func (o *oracle) judge() {
 	w := o.w
 	w.cart.count()
-	whole := o.complete()
+	o.complete()
 	rows, err := w.hub.rows()
 	if err != nil {
 		w.fail("harness", err.Error())
@@ -230,20 +228,20 @@ func (o *oracle) judge() {
 		if s.gone {
 			continue
 		}
-		if why := o.lost(s, rows[s.entry.Body], whole); why != "" {
+		if why := o.lost(s, rows[s.entry.Body]); why != "" {
 			w.result.Lost++
 			w.fail("lost", fmt.Sprintf("item %d (%s): %s", s.entry.Number, s.kind, why))
 		}
 	}
 	o.numbers()
 	o.receipts()
-	if len(w.cart.quarantine) > 0 && !w.lying {
-		w.fail("quarantine", fmt.Sprintf("%d segments were found damaged though the disk kept its promises", len(w.cart.quarantine)))
+	if stray := o.harm.stray(w.cart.quarantine); len(stray) > 0 {
+		w.fail("quarantine", fmt.Sprint("set aside as damaged though the disk kept its promises: ", strings.Join(stray, ", ")))
 	}
 }
 
 // lost says why an item counts as lost; "" if it does not.
-func (o *oracle) lost(s *save, row bool, named map[ledger.ID]string) string {
+func (o *oracle) lost(s *save, row bool) string {
 	w := o.w
 	body, head, err := w.hub.plain(s.entry.Body)
 	if err == nil && row && bytes.Equal(body, s.body) {
@@ -270,21 +268,17 @@ func (o *oracle) lost(s *save, row bool, named map[ledger.ID]string) string {
 		case err == nil && bytes.Equal(body, s.body):
 			w.fail("undelivered", fmt.Sprintf("item %d is held, but was not delivered: %s", s.entry.Number, why))
 			return ""
-		case w.lying && (errors.Is(err, outbox.ErrDamaged) || o.damaged(s.book)):
-			return ""
 		}
 		why += fmt.Sprint("; on the cart: ", err)
 	}
-	if w.lying && named[s.entry.Incarnation] != "" {
+	if !w.lying {
+		return why
+	}
+	more := o.harm.costs(w.cart, s.entry)
+	if more == "" {
 		return ""
 	}
-	return why
-}
-
-// damaged says whether the cart names damage at all.
-func (o *oracle) damaged(book int) bool {
-	s := o.w.cart.boxes[book].Stats()
-	return s.Damaged > 0 || s.Quarantine > 0 || len(o.w.cart.quarantine) > 0
+	return why + "; " + more
 }
 
 // salt checks that no key is used for two items.
@@ -296,26 +290,20 @@ func (o *oracle) salt(s *save, h wire.Header) {
 	o.salts[k] = s.entry.Body
 }
 
-// complete has the hub prove that nothing is missing. It gives the incarnations of which it names something.
-func (o *oracle) complete() map[ledger.ID]string {
-	named := map[ledger.ID]string{}
+// complete has the hub prove that nothing is missing.
+func (o *oracle) complete() {
 	for book := range o.w.books {
 		cs, err := o.w.hub.in.Completeness(context.Background(), o.w.cart.book(book), ingest.Files)
 		if err != nil {
 			o.w.fail("harness", err.Error())
 		}
 		for _, c := range cs {
-			if c.Whole() {
-				continue
-			}
-			named[c.Incarnation] = blame(c)
-			if !o.excused(c) {
+			if !c.Whole() && !o.excused(c) {
 				o.w.result.Unverifiable++
 				o.w.fail("unverifiable", "an incarnation is not whole: "+blame(c))
 			}
 		}
 	}
-	return named
 }
 
 // excused says whether it is known why an incarnation is not whole. One that took over from a card that was replaced may
@@ -324,7 +312,7 @@ func (o *oracle) excused(c ingest.Completeness) bool {
 	if c.After != nil && !c.After.Known && o.cards > 0 {
 		c.After = nil
 	}
-	return o.w.lying || o.maybe[c.Incarnation] || c.Whole()
+	return o.maybe[c.Incarnation] || o.w.lying && o.harm.without(o.w.cart, c).Whole() || c.Whole()
 }
 
 func blame(c ingest.Completeness) string {

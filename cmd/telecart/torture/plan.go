@@ -14,8 +14,8 @@ type action struct {
 	do     func(*world)
 }
 
-func actions() []action {
-	return []action{
+func (w *world) actions() []action {
+	all := []action{
 		{22, (*world).puts},
 		{20, (*world).delivers},
 		{4, (*world).connects},
@@ -32,13 +32,17 @@ func actions() []action {
 		{1, func(w *world) { w.hub.restore() }},
 		{2, (*world).hurries},
 		{1, (*world).cards},
-		{1, (*world).flips},
+		{1, (*world).away},
 	}
+	if w.lying {
+		all = append(all, action{7, (*world).damages})
+	}
+	return all
 }
 
 // play is the time of troubles.
 func (w *world) play() {
-	all := actions()
+	all := w.actions()
 	sum := 0
 	for _, a := range all {
 		sum += a.weight
@@ -189,7 +193,7 @@ func (w *world) hubFaults() {
 
 // clocks lets days pass, or has the cart's clock jump. Whoever vouches for a clock tells the truth.
 func (w *world) clocks() {
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(8) {
 	case 0:
 		w.setClock(w.clock.Now().AddDate(12, 0, 0), false)
 	case 1:
@@ -198,6 +202,8 @@ func (w *world) clocks() {
 		w.trusted = false
 	case 3:
 		w.setClock(w.truth.Now(), true)
+	case 4:
+		w.pass(w.long())
 	default:
 		w.pass(time.Duration(w.rng.IntN(60)) * time.Hour)
 	}
@@ -244,16 +250,25 @@ func (w *world) cards() {
 	}
 }
 
-func (w *world) flips() {
-	if !w.lying {
-		return
-	}
-	w.cart.restart(inOrder)
+// away is a cart that nobody connects for months. It is used now and then. The key list runs out after a year (newKeys): that
+// stops nothing.
+func (w *world) away() {
 	for range 1 + w.rng.IntN(3) {
-		w.say("a bit flips in %s", shortPath(w.cart.disk.flip(w.cart.dir)))
+		w.cart.net.down, w.cart.up = true, false
+		w.puts()
+		w.pass(w.long())
+		w.afterwards()
+		if w.cart.boxes == nil {
+			return
+		}
+		if w.rng.IntN(2) == 0 {
+			w.restarts()
+		}
 	}
-	w.cart.restart(killed)
 }
+
+// long is up to 200 days.
+func (w *world) long() time.Duration { return time.Duration(w.rng.IntN(200*24)) * time.Hour }
 
 // finish ends the troubles: everything that was saved must arrive.
 func (w *world) finish() {
@@ -268,6 +283,12 @@ func (w *world) finish() {
 	d.full, d.failIn, d.killIn = false, 0, 0
 	w.hub.disk.full, w.hub.disk.failIn, w.hub.disk.killIn, w.hub.failTx = false, 0, 0, 0
 	w.afterwards()
+	if w.lying && w.rng.IntN(2) == 0 && w.cart.boxes != nil {
+		w.damages()
+		if w.cart.boxes == nil {
+			return
+		}
+	}
 	w.say("the troubles end")
 	n.arrive()
 	n.down, n.half, n.calm = false, false, true

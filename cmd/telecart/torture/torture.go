@@ -1,9 +1,9 @@
 // Package torture plays out what can go wrong between a cart and its hub, thousands of times, and demands that nothing that
 // was called saved is lost.
 //
-// Parties: the real seal, outbox, link, ingest and store; around them a simulated disk for each end (disk.go, image.go, and
-// bolt.go beneath bbolt), a network (net.go) and two clocks. The oracle stands outside: it hears every "saved" and at the end
-// holds both ends to it.
+// Parties: the real seal, outbox, link, ingest and store; around them a simulated disk for each end (disk.go, image.go;
+// bolt.go beneath bbolt, sqlite.go beneath SQLite), a network (net.go) and two clocks. The oracle stands outside: it hears every
+// "saved" and at the end holds both ends to it.
 //
 // Keys: drawn for each process; the oracle has the record keys, to open what arrived.
 //
@@ -130,7 +130,7 @@ func Run(ctx context.Context, o Options) (total Report, err error) {
 	return total, errors.Join(errs...)
 }
 
-// line is what a worker says of some runs.
+// line is what a worker says of a run.
 type line struct {
 	Report
 	Last  uint64    `json:"last"` // seed
@@ -175,25 +175,23 @@ func work(ctx context.Context, o Options, i int, heard func(line)) error {
 	return ctx.Err()
 }
 
-// Worker plays its share of the runs, a line for some of them at a time.
+// workerMemory is some ten times what a run needs at once.
+const workerMemory = 96 << 20
+
+// Worker plays its share of the runs, a line for each.
 func Worker(ctx context.Context, out io.Writer, seed, until, stride uint64, dir string) error {
-	debug.SetGCPercent(400) // what a run leaves is mostly large and short-lived
+	debug.SetGCPercent(-1) // what a run leaves is large and short-lived: memory that is given back and taken again costs more
+	debug.SetMemoryLimit(workerMemory)
 	p, err := newPlayer(dir)
 	if err != nil {
 		return err
 	}
 	defer p.close()
 	enc := json.NewEncoder(out)
-	var l line
 	for ; seed < until && ctx.Err() == nil; seed += stride {
 		r, found := p.play(seed, nil)
-		l.add(r)
-		l.Last, l.Found = seed, append(l.Found, found...)
-		if l.Runs == 20 || len(l.Found) > 0 || seed+stride >= until {
-			if err := enc.Encode(l); err != nil {
-				return err
-			}
-			l = line{}
+		if err := enc.Encode(line{Report: r, Last: seed, Found: found}); err != nil { // at once: the run that it dies of is the next one
+			return err
 		}
 	}
 	return ctx.Err()
@@ -203,6 +201,8 @@ func Worker(ctx context.Context, out io.Writer, seed, until, stride uint64, dir 
 type player struct {
 	dir   string
 	keys  *keys
+	vfs   *vfs
+	blank []byte // database of a hub that never ran
 	check *checker
 }
 
@@ -215,15 +215,24 @@ func newPlayer(dir string) (*player, error) {
 	if err != nil {
 		return nil, fmt.Errorf("torture: %w", err)
 	}
-	return &player{dir: dir, keys: k, check: &checker{}}, nil
+	blank, err := blankDatabase(dir)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	v, err := newVFS()
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(dir))
+	}
+	return &player{dir: dir, keys: k, blank: blank, vfs: v, check: &checker{}}, nil
 }
 
 func (p *player) play(seed uint64, story io.Writer) (Report, []Finding) {
-	return newWorld(seed, filepath.Join(p.dir, "run"), p.keys, p.check.Check, story).run()
+	return newWorld(seed, filepath.Join(p.dir, "run"), p, story).run()
 }
 
 func (p *player) close() {
 	p.check.close()
+	p.vfs.close()
 	os.RemoveAll(p.dir)
 }
 

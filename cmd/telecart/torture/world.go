@@ -27,6 +27,8 @@ type world struct {
 	rng     *rand.Rand
 	dir     string
 	keys    *keys
+	vfs     *vfs
+	blank   []byte // the hub's database, to begin with
 	check   outbox.Checker
 	verbose bool
 	story   io.Writer
@@ -39,7 +41,7 @@ type world struct {
 	books   int   // 1: care; 2: practice too
 	segment int64 // sizes
 	logSize int64
-	lying   bool // bits of the cart's disk flip: damage is allowed, if it is named
+	lying   bool // the cart's disk is damaged: that may cost what was damaged, and it must be named (harm)
 
 	hub    *hub
 	cart   *cart
@@ -58,14 +60,14 @@ type Finding struct {
 
 func (f Finding) String() string { return fmt.Sprintf("seed %d: %s: %s", f.Seed, f.What, f.Text) }
 
-func newWorld(seed uint64, dir string, k *keys, check outbox.Checker, story io.Writer) *world {
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x7e1eca27)), dir: dir, keys: k, check: check, verbose: story != nil, story: story,
-		truth: kit.NewManual(start), clock: kit.NewManual(start), trusted: true, books: 1, segment: 2 << 20}
+func newWorld(seed uint64, dir string, p *player, story io.Writer) *world {
+	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 0x7e1eca27)), dir: dir, keys: p.keys, blank: p.blank, vfs: p.vfs, check: p.check.Check,
+		verbose: story != nil, story: story, truth: kit.NewManual(start), clock: kit.NewManual(start), trusted: true, books: 1, segment: 2 << 20}
 	if w.rng.IntN(5) == 0 {
 		w.books = 2
 	}
 	w.logSize = []int64{64 << 10, 128 << 10, 512 << 10}[w.rng.IntN(3)]
-	w.lying = w.rng.IntN(12) == 0
+	w.lying = w.rng.IntN(8) == 0
 	w.oracle = newOracle(w)
 	w.hub = newHub(w)
 	w.cart = newCart(w, "cart")
@@ -141,7 +143,10 @@ func (w *world) bookOf(url string) ledger.Book {
 
 // open makes folders and starts both ends.
 func (w *world) open() error {
-	if err := os.MkdirAll(w.dir, 0o700); err != nil {
+	if err := os.MkdirAll(w.hub.dir, 0o700); err != nil {
+		return fmt.Errorf("torture: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(w.hub.dir, database), w.blank, 0o600); err != nil {
 		return fmt.Errorf("torture: %w", err)
 	}
 	w.hub.begin()
