@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -102,6 +103,9 @@ func (o *Outbox) findHead(ctx context.Context, segs []uint32) (h head, rest []ui
 	return h, rest, err
 }
 
+// manyOld is so many old segments that reading them leaves megabytes of garbage.
+const manyOld = 16
+
 // loadOld checks the remaining old segments, newest first, then what is not whole.
 func (o *Outbox) loadOld(segs []uint32) {
 	for _, n := range slices.Backward(segs) {
@@ -121,6 +125,9 @@ func (o *Outbox) loadOld(segs []uint32) {
 	o.mu.Unlock()
 	if o.life.Err() == nil {
 		o.pruneReceipts()
+	}
+	if len(segs) >= manyOld {
+		debug.FreeOSMemory() // what reading them took would stay with the process
 	}
 	o.mu.Lock()
 	o.loading = 0

@@ -190,10 +190,16 @@ func (c *cart) writes(id ledger.ID) bool {
 	})
 }
 
-// stray are the files in quarantine to which nothing was done.
+// stray are the files in quarantine to which nothing was done, nor to a log of theirs: what a log lost may stand in the pages of
+// a move that never ended, and then the bbolt file is set aside as well.
 func (h *harm) stray(quarantine map[string]bool) (out []string) {
+	segment := func(name string) string { return name[:min(len(name), len("0")+len("00000001"))] }
+	hit := map[string]bool{}
+	for name := range h.files {
+		hit[segment(name)] = true
+	}
 	for _, name := range sortedKeys(quarantine) {
-		if !h.files[name] && !h.files[name[:1]+"spare"] {
+		if !hit[segment(name)] && !h.files[name[:1]+"spare"] {
 			out = append(out, name)
 		}
 	}
