@@ -99,21 +99,21 @@ func (o *Outbox) verify(h ledger.Hash) {
 	}
 }
 
-// findMissing names the numbers between two segments, but for those that were erased after delivery: beside a damaged one
-// what a checkpoint names, elsewhere whatever lies before one that the next segment follows on (pruneCheckpoints). It needs mu.
+// findMissing names the numbers that lie before a segment and nowhere, but for those that were erased after delivery, as
+// checkpoints say: each what its segment held, and the last before a segment that nothing is missing before it, unless what is
+// beside the gap is damaged (pruneCheckpoints). It needs mu.
 func (o *Outbox) findMissing() {
-	erased, err := o.checkpoints()
+	erased, unread, err := o.readCheckpoints()
 	if err != nil {
 		o.opt.Log.Error("outbox: checkpoints", "err", err)
+		return
 	}
 	slices.SortFunc(erased, func(a, b checkpoint) int { return cmp.Compare(a.First, b.First) })
-	ends := map[ledger.ID]map[uint64]bool{}
-	for _, c := range erased {
-		if ends[c.Head.Incarnation] == nil {
-			ends[c.Head.Incarnation] = map[uint64]bool{}
-		}
-		ends[c.Head.Incarnation][c.Head.Number+1] = true
-	}
+	o.missing = slices.DeleteFunc(o.missing, func(d DamagedItem) bool { // erasing may have been cut off within a segment
+		return slices.ContainsFunc(erased, func(c checkpoint) bool {
+			return c.Head.Incarnation == d.Incarnation && c.First <= d.Number && d.Number <= c.Head.Number
+		})
+	})
 	var before *segment
 	bad := false
 	for _, s := range o.x.segments {
@@ -121,27 +121,44 @@ func (o *Outbox) findMissing() {
 		if s.entries == 0 {
 			continue
 		}
-		if (before == nil || before.incarnation != s.incarnation) && !ends[s.incarnation][s.first] {
-			from := uint64(0)
-			for _, c := range erased {
-				if c.Head.Incarnation == s.incarnation && c.Head.Number < s.first {
-					from = max(from, c.Head.Number+1)
-				}
-			}
-			o.miss(s.incarnation, from, s.first)
+		g := gap{incarnation: s.incarnation, to: s.first}
+		if before != nil {
+			g.behind = before.n
 		}
-		if before != nil && before.incarnation == s.incarnation && (bad || !ends[s.incarnation][s.first]) {
-			from := before.last + 1
-			for _, c := range erased {
-				if c.Head.Incarnation == s.incarnation && c.First >= from && c.Head.Number < s.first {
-					o.miss(s.incarnation, from, c.First)
-					from = c.Head.Number + 1
-				}
-			}
-			o.miss(s.incarnation, from, s.first)
+		if before != nil && before.incarnation == s.incarnation {
+			g.from, g.bad = before.last+1, bad
+		}
+		if slices.ContainsFunc(unread, func(n uint32) bool { return g.behind < n && n < s.n }) && g.from < g.to {
+			o.opt.Log.Error("outbox: whether numbers are missing can't be said: the checkpoint is damaged", "from", g.from, "to", g.to)
+		} else {
+			o.missIn(g, erased)
 		}
 		before, bad = s, s.quarantined
 	}
+}
+
+// gap is where numbers of an incarnation may be missing: from one up to another, not included.
+type gap struct {
+	incarnation ledger.ID
+	from, to    uint64
+	behind      uint32 // the segment before
+	bad         bool   // the segment before or the one after is damaged, or one between
+}
+
+// missIn names what is missing in a gap; checkpoints come sorted by their first numbers. It needs mu.
+func (o *Outbox) missIn(g gap, erased []checkpoint) {
+	for _, c := range erased { // older ones were pruned
+		if n := c.Head.Number; c.Head.Incarnation == g.incarnation && n < g.to && !g.bad && (g.from == 0 || n+1 == g.to) {
+			g.from = max(g.from, n+1)
+		}
+	}
+	for _, c := range erased {
+		if c.Head.Incarnation == g.incarnation && c.Head.Number >= g.from && c.First < g.to {
+			o.miss(g.incarnation, g.from, c.First)
+			g.from = c.Head.Number + 1
+		}
+	}
+	o.miss(g.incarnation, g.from, g.to)
 }
 
 // miss notes that the entries from one number up to another, not included, are lost. It needs mu.

@@ -327,6 +327,7 @@ func (o *Outbox) Close() error {
 	o.end()
 	close(o.quit)
 	o.wg.Wait()
+	o.crowd.Store(0) // the rush is over
 	err := o.endMark()
 	for _, s := range append(slices.Clone(o.unfinished), o.cur) {
 		o.finish(s)

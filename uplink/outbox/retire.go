@@ -243,17 +243,23 @@ type checkpoint struct {
 
 const (
 	checkpointExt  = ".checkpoint"
-	maxCheckpoints = 4096 // while a segment is in quarantine
+	maxCheckpoints = 4096 // of those that matter if a segment rots
 )
 
 // maxSmallFile bounds what is read of a file that should be small.
 const maxSmallFile = 1 << 20
 
 // checkpoints reads all of them, oldest segment first. One that can't be read is passed over: the next is as good.
-func (o *Outbox) checkpoints() (out []checkpoint, err error) {
+func (o *Outbox) checkpoints() ([]checkpoint, error) {
+	out, _, err := o.readCheckpoints()
+	return out, err
+}
+
+// readCheckpoints also names the segments whose checkpoints can't be read.
+func (o *Outbox) readCheckpoints() (out []checkpoint, unread []uint32, err error) {
 	files, err := os.ReadDir(o.opt.Dir)
 	if err != nil {
-		return nil, fmt.Errorf("outbox: %w", err)
+		return nil, nil, fmt.Errorf("outbox: %w", err)
 	}
 	for _, f := range files {
 		if !strings.HasSuffix(f.Name(), checkpointExt) || !f.Type().IsRegular() {
@@ -262,12 +268,15 @@ func (o *Outbox) checkpoints() (out []checkpoint, err error) {
 		c, err := readCheckpoint(filepath.Join(o.opt.Dir, f.Name()))
 		if err != nil || f.Name() != fmt.Sprintf("%08d%s", c.Segment, checkpointExt) {
 			o.opt.Log.Error("outbox: checkpoint damaged", "file", f.Name(), "err", err)
+			if n, ok := digits8(strings.TrimSuffix(f.Name(), checkpointExt)); ok {
+				unread = append(unread, n)
+			}
 			continue
 		}
 		out = append(out, c)
 	}
 	slices.SortFunc(out, func(a, b checkpoint) int { return int(int64(a.Segment) - int64(b.Segment)) })
-	return out, nil
+	return out, unread, nil
 }
 
 func readCheckpoint(path string) (c checkpoint, err error) {
@@ -315,8 +324,9 @@ func (o *Outbox) checkpointHash(incarnation ledger.ID, number uint64) (h ledger.
 	return h, false
 }
 
-// pruneCheckpoints keeps each incarnation's newest checkpoint, and those that the first entry of a segment still here
-// follows on; and all of them while a segment is in quarantine: what was erased beside it is not lost.
+// pruneCheckpoints keeps each incarnation's newest checkpoint, those that the first entry of a segment still here follows on,
+// those behind the oldest segment still here, and all of them while a segment is in quarantine: should one rot, what was erased
+// beside it is not lost.
 func (o *Outbox) pruneCheckpoints() error {
 	all, err := o.checkpoints()
 	if err != nil {
@@ -331,18 +341,23 @@ func (o *Outbox) pruneCheckpoints() error {
 		newest[c.Head.Incarnation] = max(newest[c.Head.Incarnation], c.Head.Number)
 	}
 	o.mu.Lock()
-	quarantined := false
+	quarantined, oldest := false, uint32(maxSegment)
 	for _, s := range o.x.segments {
+		oldest = min(oldest, s.n)
 		quarantined = quarantined || s.quarantined
 		if s.entries > 0 {
 			needed[line{s.incarnation, s.first}] = true
 		}
 	}
 	o.mu.Unlock()
-	if quarantined && len(all) <= maxCheckpoints {
+	few := len(all) <= maxCheckpoints
+	if quarantined && few {
 		return nil
 	}
 	for _, c := range all {
+		if few && c.Segment > oldest {
+			continue
+		}
 		if newest[c.Head.Incarnation] == c.Head.Number || needed[line{c.Head.Incarnation, c.Head.Number + 1}] {
 			continue
 		}

@@ -122,8 +122,8 @@ func (f following) confirms(counted, tail []ledger.Entry) bool {
 			return true
 		}
 	}
-	if len(counted) == 0 { // known for sure only if it is a batch written again
-		return len(tail) == 0 || tail[0].Incarnation != f.incarnation
+	if len(counted) == 0 { // a batch of which no entry is left has nothing to salvage, and is missed if it was one (findMissing)
+		return len(tail) > 0 && tail[0].Incarnation != f.incarnation
 	}
 	last := counted[len(counted)-1]
 	if last.Incarnation != f.incarnation {
