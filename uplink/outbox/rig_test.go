@@ -26,6 +26,7 @@ type rig struct {
 	t       testing.TB
 	size    int64
 	gone    int
+	idle    bool // nothing is done in the background
 	dir     string
 	clock   *kit.Manual
 	signer  *ecdsa.PrivateKey
@@ -183,7 +184,11 @@ func (r *rig) open() *Outbox {
 	if r.key, err = s.NewKey(ledger.NewID()); err != nil {
 		r.t.Fatal(err)
 	}
-	r.box, err = Open(context.Background(), Options{Dir: r.dir, Book: book, Run: run, Signer: r.signer, Clock: r.clock,
+	var background func(func())
+	if r.idle {
+		background = func(func()) {}
+	}
+	r.box, err = Open(context.Background(), Options{Background: background, Dir: r.dir, Book: book, Run: run, Signer: r.signer, Clock: r.clock,
 		Trusted: func() bool { return !r.untrusted.Load() }, KeepGone: r.gone, Grace: time.Hour, SegmentSize: r.size, Check: r.check, Disk: kit.Disk{Watch: r.disk}})
 	if err != nil {
 		r.t.Fatal(err)

@@ -28,8 +28,8 @@ type vfs struct {
 	name    string
 	tls     *libc.TLS
 	system  *sqlite3.Tsqlite3_vfs
-	own     *sqlite3.Tsqlite3_vfs
-	methods map[uintptr]*sqlite3.Tsqlite3_io_methods // ours, by the system's
+	own     uintptr             // ours, in memory of C's, like all that SQLite follows pointers into
+	methods map[uintptr]uintptr // ours, by the system's
 
 	open     func(tls *libc.TLS, vfs, name, file uintptr, flags int32, out uintptr) int32
 	remove   func(tls *libc.TLS, vfs, name uintptr, syncDir int32) int32
@@ -62,9 +62,16 @@ func function[F any](pointer uintptr) F { return *(*F)(unsafe.Pointer(&pointer))
 // pointer is the way back; f must be kept.
 func pointer[F any](f *F) uintptr { return *(*uintptr)(unsafe.Pointer(f)) }
 
+// copied puts a value into memory of C's, to be freed.
+func copied[T any](tls *libc.TLS, value T) uintptr {
+	p := libc.Xmalloc(tls, libc.Tsize_t(unsafe.Sizeof(value)))
+	*at[T](p) = value
+	return p
+}
+
 // newVFS makes SQLite know it by its name.
 func newVFS() (*vfs, error) {
-	v := &vfs{tls: libc.NewTLS(), methods: map[uintptr]*sqlite3.Tsqlite3_io_methods{}, files: map[uintptr]*dbFile{}}
+	v := &vfs{tls: libc.NewTLS(), methods: map[uintptr]uintptr{}, files: map[uintptr]*dbFile{}}
 	v.name = fmt.Sprintf("torture-%p", v)
 	found := sqlite3.Xsqlite3_vfs_find(v.tls, 0)
 	name, err := libc.CString(v.name)
@@ -75,16 +82,20 @@ func newVFS() (*vfs, error) {
 	v.system = at[sqlite3.Tsqlite3_vfs](found)
 	own := *v.system
 	own.FpNext, own.FzName, own.FxOpen, own.FxDelete = 0, name, pointer(&v.open), pointer(&v.remove)
-	v.own = &own
-	if rc := sqlite3.Xsqlite3_vfs_register(v.tls, uintptr(unsafe.Pointer(v.own)), 0); rc != sqliteOK {
+	v.own = copied(v.tls, own)
+	if rc := sqlite3.Xsqlite3_vfs_register(v.tls, v.own, 0); rc != sqliteOK {
 		return nil, fmt.Errorf("torture: SQLite takes no VFS: %d", rc)
 	}
 	return v, nil
 }
 
 func (v *vfs) close() {
-	sqlite3.Xsqlite3_vfs_unregister(v.tls, uintptr(unsafe.Pointer(v.own)))
-	libc.Xfree(v.tls, v.own.FzName)
+	sqlite3.Xsqlite3_vfs_unregister(v.tls, v.own)
+	libc.Xfree(v.tls, at[sqlite3.Tsqlite3_vfs](v.own).FzName)
+	libc.Xfree(v.tls, v.own)
+	for _, m := range v.methods {
+		libc.Xfree(v.tls, m)
+	}
 	v.tls.Close()
 }
 
@@ -146,13 +157,13 @@ func (v *vfs) doOpen(tls *libc.TLS, vfs, name, file uintptr, flags int32, out ui
 // ours are the system's methods with those of vfs among them. It needs mu.
 func (v *vfs) ours(system uintptr) uintptr {
 	m := v.methods[system]
-	if m == nil {
+	if m == 0 {
 		own := *at[sqlite3.Tsqlite3_io_methods](system)
 		own.FxClose, own.FxWrite, own.FxTruncate, own.FxSync = pointer(&v.closes), pointer(&v.write), pointer(&v.truncate), pointer(&v.sync)
-		m = &own
+		m = copied(v.tls, own)
 		v.methods[system] = m
 	}
-	return uintptr(unsafe.Pointer(m))
+	return m
 }
 
 func (v *vfs) doClose(tls *libc.TLS, file uintptr) int32 {

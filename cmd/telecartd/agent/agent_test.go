@@ -275,11 +275,15 @@ func TestRestart(t *testing.T) {
 
 func TestDisk(t *testing.T) {
 	r := newRig(t).enrolled()
-	a := r.start()
-	r.do("open", `{}`)
+	a := r.make()
 	var mu sync.Mutex
-	used := 90
+	used := 0
 	a.disk = func(string) int { mu.Lock(); defer mu.Unlock(); return used }
+	r.run(a)
+	r.do("open", `{}`)
+	mu.Lock()
+	used = 90
+	mu.Unlock()
 	r.refused("clip", `{"instrument":"room camera","seconds":1}`, "disk-full")
 	r.do("still", `{"instrument":"room camera"}`)
 	r.do("note", `{"text":"x"}`)

@@ -143,7 +143,11 @@ func (r *rig) make() *Agent {
 
 func (r *rig) start() *Agent {
 	r.t.Helper()
-	a := r.make()
+	return r.run(r.make())
+}
+
+func (r *rig) run(a *Agent) *Agent {
+	r.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := a.Start(ctx); err != nil {
 		r.t.Fatal(err)

@@ -235,7 +235,7 @@ func (a *Author) Segment(n uint32, groups ...[]Record) error {
 	return os.Truncate(path, size)
 }
 
-// Edit changes a segment's records in place, as a forger with bbolt would: nil deletes.
+// Edit changes a segment's records, as a forger with bbolt would who leaves no old pages behind: nil deletes.
 func Edit(path string, change func(key, value []byte) []byte) error {
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{PageSize: page, NoFreelistSync: true, Timeout: time.Second})
 	if err != nil {
@@ -262,7 +262,21 @@ func Edit(path string, change func(key, value []byte) []byte) error {
 		}
 		return nil
 	})
-	return errors.Join(err, db.Close())
+	if err == nil {
+		err = compact(db, path+".new")
+	}
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+func compact(from *bbolt.DB, to string) error {
+	db, err := bbolt.Open(to, 0o600, &bbolt.Options{PageSize: page, NoFreelistSync: true})
+	if err != nil {
+		return err
+	}
+	return errors.Join(bbolt.Compact(db, from, 0), db.Close())
 }
 
 // Batch is one batch of a log.
