@@ -415,7 +415,7 @@ func readRecord(path string, offset int64, length int, k recordKey) ([]byte, err
 	return p, err
 }
 
-// read gives a file's bytes; nil if there is none any longer, or if it is told as damage: the rest can be read still.
+// read tells of a file and gives its bytes; nil if there is none any longer, or if it is told as damage: the rest can be read still.
 func (in *inspector) read(name string) ([]byte, error) {
 	b, err := readBounded(filepath.Join(in.dir, name))
 	switch {
@@ -423,6 +423,9 @@ func (in *inspector) read(name string) ([]byte, error) {
 		return nil, nil
 	case err != nil && strange(err):
 		return nil, in.tell(Finding{Damage: &FoundDamage{Place: Place{File: name}, What: cantRead(err)}})
+	}
+	if err == nil {
+		err = in.tell(Finding{File: &FoundFile{Name: name, Size: int64(len(b)), SHA256: sha256.Sum256(b)}})
 	}
 	return b, err
 }
