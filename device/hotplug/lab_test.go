@@ -121,7 +121,15 @@ func overrun(t *testing.T) {
 	if e, err := src.next(); !errors.Is(err, errOverrun) {
 		t.Errorf("first %+v, %v", e, err)
 	}
-	if e, err := src.next(); err != nil || e.Subsystem != tty || e.Action != "change" {
-		t.Errorf("then %+v, %v", e, err)
+	// udevd may still be at the adapter's last return: what it says of that was queued before the flood.
+	for {
+		e, err := src.next()
+		if err != nil {
+			t.Errorf("after the overrun: %v", err)
+			return
+		}
+		if e.Subsystem == tty && e.Action == "change" {
+			return
+		}
 	}
 }
