@@ -183,11 +183,16 @@ func (h *harm) without(c *cart, x ingest.Completeness) ingest.Completeness {
 }
 
 // writes says whether an incarnation goes on.
-func (c *cart) writes(id ledger.ID) bool {
-	return slices.ContainsFunc(c.boxes, func(b *outbox.Outbox) bool {
-		h, err := b.Head()
-		return err == nil && h.Incarnation == id
-	})
+func (c *cart) writes(id ledger.ID) bool { return slices.Contains(c.incarnations(), id) }
+
+// incarnations are those that go on.
+func (c *cart) incarnations() (out []ledger.ID) {
+	for _, b := range c.boxes {
+		if h, err := b.Head(); err == nil {
+			out = append(out, h.Incarnation)
+		}
+	}
+	return out
 }
 
 // stray are the files in quarantine to which nothing was done, nor to a log of theirs: what a log lost may stand in the pages of

@@ -17,16 +17,17 @@ import (
 
 // oracle stands outside: it knows what was said to be saved, and holds both ends to it.
 type oracle struct {
-	w      *world
-	saved  []*save
-	saves  int
-	salts  map[salted]ledger.Hash
-	image  snapshot           // of the cart's card
-	imaged int                // saved had this many then
-	cards  int                // restored or cloned
-	met    int                // greetings
-	maybe  map[ledger.ID]bool // incarnations that two cards may both have gone on in
-	harm   *harm              // done to the cart's disk
+	w       *world
+	saved   []*save
+	saves   int
+	salts   map[salted]ledger.Hash
+	image   snapshot           // of the cart's card
+	onImage []ledger.ID        // incarnations that go on on it
+	imaged  int                // saved had this many then
+	cards   int                // restored or cloned
+	met     int                // greetings
+	maybe   map[ledger.ID]bool // incarnations that two cards may both have gone on in
+	harm    *harm              // done to the cart's disk
 }
 
 // save is an item of which the cart said that it is saved.
@@ -120,9 +121,11 @@ func (o *oracle) erased(c *cart, book int) {
 func (o *oracle) takeImage() {
 	o.w.cart.restart(inOrder)
 	c := o.w.cart
+	heads := c.incarnations()
 	c.count()
 	c.close()
 	o.image, o.imaged = c.disk.snapshot(c.dir), len(o.saved)
+	o.onImage = heads
 	o.w.say("the card was copied")
 	c.disk.revive()
 	c.begin()
@@ -133,10 +136,9 @@ func (o *oracle) part() {
 	for _, s := range o.saved {
 		o.maybe[s.entry.Incarnation] = true
 	}
-	for _, b := range o.w.cart.boxes {
-		if h, err := b.Head(); err == nil {
-			o.maybe[h.Incarnation] = true
-		}
+	// Also when no item of them was ever confirmed: an agent's run is an entry too.
+	for _, id := range append(o.w.cart.incarnations(), o.onImage...) {
+		o.maybe[id] = true
 	}
 }
 
