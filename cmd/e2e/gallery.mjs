@@ -24,7 +24,7 @@ const apps = [
 const looks = [
   { suffix: "", query: "" },
   { suffix: ".dark", query: "?theme=dark", match: /live|list|ready|stop|frozen/ },
-  { suffix: ".fr", query: "?lang=fr", match: /live|list|ready|stop|note|nobody|restored|fleet|signin|claim/ },
+  { suffix: ".fr", query: "?lang=fr", match: /live|list|ready|stop|note|nobody|restored|fleet|signin|claim|disk/ },
   { suffix: ".rtl", query: "?lang=pseudo&dir=rtl", match: /live|list|ready|stop|type|fleet/ },
 ];
 
@@ -54,6 +54,9 @@ function faults({ target, apart }) {
     if (el.scrollWidth > el.clientWidth + 1 && el.tagName === "BUTTON") bad.push(`text of ${name(el)} is cut off`);
     const scroller = el.closest(".scroll");
     if (!scroller && (r.left < -1 || r.top < -1 || r.right > innerWidth + 1 || r.bottom > innerHeight + 1)) bad.push(`${name(el)} lies outside`);
+  }
+  for (const el of document.querySelectorAll(".strip .cell")) {
+    if (seen(el) && el.scrollHeight > el.clientHeight + 1) bad.push(`"${el.innerText.replace(/\s+/g, " ")}" in the strip is cut off`);
   }
   for (let i = 0; i < boxes.length; i++) {
     for (let j = i + 1; j < boxes.length; j++) {

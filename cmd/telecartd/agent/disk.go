@@ -201,23 +201,29 @@ func (a *Agent) watchDisk(ctx context.Context) error {
 	}
 }
 
-// tellDisk says once when the disk goes over a level; both screens show the percentage all the time.
+// tellDisk says once when the disk goes over a level, and takes back what it said when that is no longer so; both screens show
+// the percentage all the time.
 func (a *Agent) tellDisk(before int) (level int) {
 	used := a.diskPercent()
-	with := map[string]string{"n": fmt.Sprint(used)}
 	switch {
 	case used >= clipsUpTo:
-		if level = 2; before < level {
-			a.notice("disk-nearly-full", with)
-		}
+		level = 2
 	case used >= warnDisk:
-		if level = 1; before < level {
-			a.notice("disk-filling", with)
-		}
+		level = 1
 	}
-	if level != before {
-		a.change()
+	if level == before {
+		return level
 	}
+	a.withdraw("disk-filling", "disk-nearly-full")
+	with := map[string]string{"n": fmt.Sprint(used)}
+	switch {
+	case level < before:
+	case level == 2:
+		a.notice("disk-nearly-full", with)
+	default:
+		a.notice("disk-filling", with)
+	}
+	a.change()
 	return level
 }
 

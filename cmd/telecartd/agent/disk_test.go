@@ -240,16 +240,16 @@ func TestDiskNotices(t *testing.T) {
 	level := 0
 	for _, step := range []struct {
 		used   int
-		notice string // new at this step
-	}{{79, ""}, {80, "disk-filling"}, {89, ""}, {90, "disk-nearly-full"}, {95, ""}, {70, ""}, {85, "disk-filling"}} {
+		notice string // that stands then
+		n      int    // and what it says
+	}{{79, "", 0}, {80, "disk-filling", 80}, {89, "disk-filling", 80}, {90, "disk-nearly-full", 90}, {95, "disk-nearly-full", 90}, {70, "", 0}, {85, "disk-filling", 85}} {
 		used = step.used
-		before := len(a.notices)
 		level = a.tellDisk(level)
-		switch fresh := a.notices[before:]; {
-		case step.notice == "" && len(fresh) > 0:
-			t.Errorf("%d %%: told %v", step.used, fresh)
-		case step.notice != "" && (len(fresh) != 1 || fresh[0].Code != step.notice || fresh[0].With["n"] != fmt.Sprint(step.used)):
-			t.Errorf("%d %%: told %v, want %s", step.used, fresh, step.notice)
+		switch said := a.notices; {
+		case step.notice == "" && len(said) > 0:
+			t.Errorf("%d %%: says %v", step.used, said)
+		case step.notice != "" && (len(said) != 1 || said[0].Code != step.notice || said[0].With["n"] != fmt.Sprint(step.n)):
+			t.Errorf("%d %%: says %v, want %s of %d", step.used, said, step.notice, step.n)
 		}
 	}
 }

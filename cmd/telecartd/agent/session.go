@@ -245,6 +245,13 @@ func (a *Agent) notice(code string, with map[string]string) {
 	a.change()
 }
 
+// withdraw takes back what is no longer so.
+func (a *Agent) withdraw(codes ...string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.notices = slices.DeleteFunc(a.notices, func(n link.Notice) bool { return slices.Contains(codes, n.Code) })
+}
+
 // body begins an item of the open encounter.
 func (a *Agent) body(k capture.Kind) (capture.Body, context.Context, error) {
 	a.mu.Lock()

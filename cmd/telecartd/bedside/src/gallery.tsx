@@ -121,7 +121,7 @@ const scenes: Record<string, Scene> = {
     seen: open({ damaged: 3, damage: { segments: 1, items: [{ number: 41, kind: "still", at: ago(4000) }, { number: 38, kind: "reading" }], more: 1 }, notices: [{ id: "n1", code: "items-damaged", with: { kind: "still" } }] }),
     start: "items",
   },
-  "disk-nearly-full": { seen: open({ disk_percent: 92, notices: [{ id: "n1", code: "disk-nearly-full", with: { n: "92" } }] }), start: "capture" },
+  "disk-nearly-full": { seen: open({ disk_percent: 100, notices: [{ id: "n1", code: "disk-nearly-full", with: { n: "92" } }] }), start: "capture" },
   notices: { seen: open({ disk_percent: 91, notices: [{ id: "n1", code: "ledger-fork" }, { id: "n2", code: "encounter-split" }] }), start: "capture" },
 };
 
