@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -35,7 +36,10 @@ func door(t *testing.T, a *author.Author) *httptest.Server {
 	mux.HandleFunc("POST /courier/{tenant}/{cart}/v1/ledger", func(w http.ResponseWriter, _ *http.Request) { say(w, nil) })
 	mux.HandleFunc("PUT /courier/{tenant}/{cart}/v1/items/{item}", func(w http.ResponseWriter, r *http.Request) {
 		b, err := io.ReadAll(r.Body)
-		check(t, err)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
 		m, _, _, err := wire.UnmarshalManifest(b[4 : 4+int(b[2])<<8+int(b[3])])
 		check(t, err)
 		receipt := a.Sign(m.Entry, wire.Received)
@@ -94,6 +98,35 @@ func TestImportFromAStickThatTakesNothing(t *testing.T) {
 		if left, err := filepath.Glob(filepath.Join(stick, Folder, "*.tcr*")); err != nil || len(left) != 1 {
 			t.Errorf("%v %v", left, err)
 		}
+	}
+}
+
+// TestImportFromAStickThatCannotBeRead: what can't be read is named, costs nothing else, and isn't put down to the hub.
+func TestImportFromAStickThatCannotBeRead(t *testing.T) {
+	care, items := cartState(t, 2, 500)
+	stick := t.TempDir()
+	_, err := Export{State: filepath.Dir(care.Dir), To: stick}.Run(t.Context())
+	check(t, err)
+	files, err := filepath.Glob(filepath.Join(stick, Folder, "*"+cartExt))
+	check(t, err)
+	hub := door(t, care)
+	good := hub.Config.Handler
+	hub.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, AboutPath) { // the index of the stick was read by then
+			check(t, os.Remove(files[0]), os.Mkdir(files[0], 0o700)) // it opens, and can't be read
+		}
+		good.ServeHTTP(w, r)
+	})
+	out, err := Import{From: stick, Client: hub.Client(), Base: hub.URL}.Run(t.Context())
+	check(t, err)
+	said := fmt.Sprint(out.Books[0].Problems)
+	for _, it := range items {
+		if !strings.Contains(said, fmt.Sprint("number ", it.Manifest.Entry.Number)) {
+			t.Errorf("item %d is not named: %s", it.Manifest.Entry.Number, said)
+		}
+	}
+	if !strings.Contains(said, "the stick can't be read") {
+		t.Error(said)
 	}
 }
 

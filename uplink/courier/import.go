@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"telecart/capture/ledger"
 	"telecart/device/kit"
@@ -287,7 +288,15 @@ func (b *bookImport) item(ctx context.Context, it carried) error {
 		return fmt.Errorf("courier: %w", err)
 	}
 	defer f.Close()
-	resp, err := b.do(ctx, http.MethodPut, itemPath+it.manifest.Entry.Body.String()+b.practice(), io.NewSectionReader(f, it.frame.offset, it.frame.length))
+	body := &onStick{from: io.NewSectionReader(f, it.frame.offset, it.frame.length)}
+	resp, err := b.do(ctx, http.MethodPut, itemPath+it.manifest.Entry.Body.String()+b.practice(), body)
+	if bad := body.bad.Load(); bad != nil {
+		if err == nil {
+			resp.Body.Close()
+		}
+		b.problem(it.file, name+fmt.Sprintf(": the stick can't be read there (%v); what was read is kept, and the rest may come by another stick or the link", *bad))
+		return nil
+	}
 	const partly = ": some of it is missing on the stick; what is there is kept, and the rest may come by another stick or the link"
 	if p := (*wire.Problem)(nil); errors.As(err, &p) && p.Code == "stream-cut" {
 		b.problem(it.file, name+partly)
@@ -320,6 +329,20 @@ func (b *bookImport) item(ctx context.Context, it carried) error {
 		b.problem(it.file, name+": it does not open; the hub refused it, and it stays on the cart")
 	}
 	return nil
+}
+
+// onStick tells an error of the stick from one of the hub. It is read by the request's own goroutine.
+type onStick struct {
+	from io.Reader
+	bad  atomic.Pointer[error]
+}
+
+func (r *onStick) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if err != nil && err != io.EOF {
+		r.bad.Store(&err)
+	}
+	return n, err
 }
 
 // writeBack puts the receipts on the stick, for the cart. If it can't be written to, what went in is in the hub all the same, and
