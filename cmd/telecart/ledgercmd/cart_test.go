@@ -415,6 +415,24 @@ func TestAfterAWipe(t *testing.T) {
 	}
 }
 
+// TestAfterAWipeAndAClaim: what the old key signed is the cart's, if the folder says that it was its key, and the verdict says by
+// what; another's key is forged as ever.
+func TestAfterAWipeAndAClaim(t *testing.T) {
+	s := newState(t)
+	print, err := courier.Fingerprint(&s.a.Device.PublicKey)
+	check(t, err)
+	s.a.Device, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	s.identity()
+	for former, want := range map[string]bool{`["` + print + `"]`: true, `["` + strings.Repeat("0", 64) + `", "no"]`: false, "{": false} {
+		check(t, os.WriteFile(filepath.Join(s.dir, formerFile), []byte(former), 0o600))
+		v := s.verify()
+		if v.Complete != want || strings.Contains(jsonOf(t, v), "forged") == want || strings.Contains(v.Key, print) != want {
+			t.Errorf("%s: %s\n%s", former, v.Key, v.Sentence)
+		}
+	}
+}
+
 // TestABookByItself: named from within, too.
 func TestABookByItself(t *testing.T) {
 	s := newState(t)

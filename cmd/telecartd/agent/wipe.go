@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,6 +25,9 @@ import (
 
 // wipedFile says in STATE that the cart was wiped, and whose items lie there. It goes when the cart is claimed anew.
 const wipedFile = "wiped.json"
+
+// formerFile has the SHA-256 of the keys that signed this cart's ledger before it was wiped and claimed again. It is no secret.
+const formerFile = "former.json"
 
 // ErrWiped: the cart was wiped, and nobody has claimed it since. It captures nothing and calls nobody.
 var ErrWiped = errors.New("agent: this cart was wiped: enrol it with a new claim")
@@ -288,8 +292,33 @@ func moveBooks(from, to string) error {
 	return nil
 }
 
-// claimedAnew says that the wipe is over.
+// maxFormer bounds how many keys a cart remembers to have had.
+const maxFormer = 16
+
+// claimedAnew says that the wipe is over. By which key the ledger was signed until then stays known, by fingerprint: what it
+// signed would look forged.
 func claimedAnew(state string) error {
+	was, _, err := readOwner(state)
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(state, formerFile)
+	var former []string
+	if b, err := os.ReadFile(path); err == nil {
+		_ = json.Unmarshal(b, &former) // damaged: begun anew
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("agent: %w", err)
+	}
+	if was.Device != "" && !slices.Contains(former, was.Device) {
+		former = append(former, was.Device)
+		b, err := json.Marshal(former[max(0, len(former)-maxFormer):])
+		if err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
+		if err := kit.WriteFile(path, b, 0o600); err != nil {
+			return fmt.Errorf("agent: %w", err)
+		}
+	}
 	if err := os.Remove(filepath.Join(state, wipedFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("agent: %w", err)
 	}

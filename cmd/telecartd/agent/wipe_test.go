@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"net/url"
@@ -183,6 +184,13 @@ func TestWipedUntilClaimed(t *testing.T) {
 	}
 	if _, err := os.Lstat(filepath.Join(r.dir, wipedFile)); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("claimed, and yet wiped: %v", err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(filepath.Join(r.dir, formerFile)); err != nil || string(b) != fmt.Sprintf(`["%x"]`, sha256.Sum256(der)) {
+		t.Errorf("who signed until then is forgotten: %s %v", b, err)
 	}
 	r.seed()
 	a = r.start()
