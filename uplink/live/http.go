@@ -27,10 +27,12 @@ const (
 	maxAnswer   = 64 << 10 // bytes of SDP
 	byeTimeout  = 2 * time.Second
 	dialTimeout = 10 * time.Second // from the offer to the first byte of media's handshake done
+	gatherTime  = 6 * time.Second  // for addresses from TURN servers; then it has to go without
 )
 
-// negotiate makes the offer, posts it (RFC 9725 4.2) and applies the answer. It returns the session's URL.
-func negotiate(ctx context.Context, pc *webrtc.PeerConnection, c *http.Client, endpoint, token string) (string, error) {
+// negotiate makes the offer, posts it (RFC 9725 4.2) and applies the answer. It returns the session's URL, and tells t what the
+// answer says of ways.
+func negotiate(ctx context.Context, t *try, pc *webrtc.PeerConnection, c *http.Client, endpoint, token string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	offer, err := pc.CreateOffer(nil)
@@ -43,6 +45,7 @@ func negotiate(ctx context.Context, pc *webrtc.PeerConnection, c *http.Client, e
 	}
 	select {
 	case <-gathered:
+	case <-t.clock.After(gatherTime):
 	case <-ctx.Done():
 		return "", fmt.Errorf("live: gathering addresses: %w", ctx.Err())
 	}
@@ -54,10 +57,12 @@ func negotiate(ctx context.Context, pc *webrtc.PeerConnection, c *http.Client, e
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
+	from := t.clock.Now()
 	res, err := c.Do(req)
 	if err != nil {
 		return "", fmt.Errorf("live: %w", err)
 	}
+	t.took, t.told = t.clock.Now().Sub(from), iceServers(res.Header)
 	defer res.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	switch {
@@ -78,6 +83,7 @@ func negotiate(ctx context.Context, pc *webrtc.PeerConnection, c *http.Client, e
 	if err != nil || res.Header.Get("Location") == "" {
 		return "", fmt.Errorf("live: answer without a usable Location")
 	}
+	t.bare = !bytes.Contains(body, []byte("a=candidate:"))
 	at := res.Request.URL.ResolveReference(session).String()
 	if err := pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: string(body)}); err != nil {
 		return at, fmt.Errorf("live: answer: %w", err)
@@ -104,10 +110,18 @@ func bye(ctx context.Context, c *http.Client, session, token string) {
 	}
 }
 
-// watchState returns two channels: connected closes at the first connection, failed at the end of it.
-func watchState(pc *webrtc.PeerConnection) (connected, failed <-chan struct{}) {
-	up, down := make(chan struct{}), make(chan struct{})
-	isUp, isDown := sync.OnceFunc(func() { close(up) }), sync.OnceFunc(func() { close(down) }) // pion calls from several goroutines
+// states are channels that close when a connection gets there: path when ICE has found one, connected with the first
+// handshake, failed at the end of it.
+type states struct{ path, connected, failed <-chan struct{} }
+
+func watchState(pc *webrtc.PeerConnection) states {
+	path, up, down := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	found, isUp, isDown := sync.OnceFunc(func() { close(path) }), sync.OnceFunc(func() { close(up) }), sync.OnceFunc(func() { close(down) }) // pion calls from several goroutines
+	pc.OnICEConnectionStateChange(func(s webrtc.ICEConnectionState) {
+		if s == webrtc.ICEConnectionStateConnected || s == webrtc.ICEConnectionStateCompleted {
+			found()
+		}
+	})
 	pc.OnConnectionStateChange(func(s webrtc.PeerConnectionState) {
 		switch s {
 		case webrtc.PeerConnectionStateConnected:
@@ -116,5 +130,5 @@ func watchState(pc *webrtc.PeerConnection) (connected, failed <-chan struct{}) {
 			isDown()
 		}
 	})
-	return up, down
+	return states{path, up, down}
 }

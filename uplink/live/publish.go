@@ -37,10 +37,11 @@ const (
 
 // Options say what to publish and where.
 type Options struct {
-	Endpoint string       // WHIP URL of the stream
-	Token    string       // bearer token: this stream, publishing, some minutes
-	HTTP     *http.Client // nil: http.DefaultClient
-	ICE      []webrtc.ICEServer
+	Endpoint string             // WHIP URL of the stream
+	Token    string             // bearer token: this stream, publishing, some minutes
+	HTTP     *http.Client       // nil: http.DefaultClient
+	ICE      []webrtc.ICEServer // to use from the start; those that the room names come into play when they are needed
+	Turn     Turn
 	Camera   device.Camera
 	// Coded is the same camera's own encoder, if it may have one. Its access units are then sent untouched, in the camera's
 	// size, rate and bit rate, which nothing here can change: not Rate either. Without one, or when it fails, Camera's
@@ -77,19 +78,27 @@ type Stats struct {
 
 // Publish sends the camera's picture until ctx ends (nil), the camera goes (device.ErrGone), the token is refused
 // (ErrRefused) or the connection fails (ErrFailed). A size change of the camera ends it too (errResized): redial.
-func Publish(ctx context.Context, o Options) (end error) {
+func Publish(ctx context.Context, o Options) error {
 	if err := o.fill(); err != nil {
 		return err
 	}
-	api, err := peer.New(peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.H264()}, Disconnected: disconnected, Failed: failed})
+	ask := func(ctx context.Context) ([]webrtc.ICEServer, error) {
+		return askServers(ctx, o.HTTP, o.Endpoint, o.Token)
+	}
+	err := through(ctx, o.Turn, o.Clock, o.ICE, ask, func(ctx context.Context, t *try) error { return publish(ctx, o, t) })
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// publish is one session.
+func publish(ctx context.Context, o Options, t *try) (end error) {
+	pc, err := t.connection(ctx)
 	if err != nil {
 		return err
 	}
-	pc, err := api.NewPeerConnection(webrtc.Configuration{ICEServers: o.ICE})
-	if err != nil {
-		return fmt.Errorf("live: %w", err)
-	}
-	defer pc.GracefulClose()
+	defer t.close(pc)
 	local, err := webrtc.NewTrackLocalStaticRTP(peer.H264().RTPCodecCapability, "video", "telecart")
 	if err != nil {
 		return fmt.Errorf("live: %w", err)
@@ -98,28 +107,20 @@ func Publish(ctx context.Context, o Options) (end error) {
 	if err != nil {
 		return fmt.Errorf("live: %w", err)
 	}
-	up, down := watchState(pc)
-	session, err := negotiate(ctx, pc, o.HTTP, o.Endpoint, o.Token)
+	states := watchState(pc)
+	session, err := negotiate(ctx, t, pc, o.HTTP, o.Endpoint, o.Token)
 	defer func() {
 		if !errors.Is(end, ErrFailed) { // over a dead path it would only hold up the redial
 			bye(ctx, o.HTTP, session, o.Token)
 		}
 	}()
+	if err == nil {
+		err = t.await(ctx, pc, states)
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-down:
-		return ErrFailed
-	case <-o.Clock.After(dialTimeout):
-		return fmt.Errorf("%w: no path for media within %s: is UDP let through?", ErrFailed, dialTimeout)
-	case <-up: // only now does the lens open
-	}
+	// Only now does the lens open.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := &sender{o: o, local: local}
@@ -128,7 +129,7 @@ func Publish(ctx context.Context, o Options) (end error) {
 	select {
 	case err := <-done:
 		return err
-	case <-down:
+	case <-states.failed:
 		cancel(ErrFailed)
 		<-done
 		return ErrFailed

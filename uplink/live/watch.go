@@ -13,15 +13,15 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"telecart/device/kit"
-	"telecart/uplink/live/peer"
 )
 
 // WatchOptions say what to watch.
 type WatchOptions struct {
-	Endpoint string       // WHEP URL of the stream
-	Token    string       // bearer token: this stream, watching, some minutes
-	HTTP     *http.Client // nil: http.DefaultClient
-	ICE      []webrtc.ICEServer
+	Endpoint string             // WHEP URL of the stream
+	Token    string             // bearer token: this stream, watching, some minutes
+	HTTP     *http.Client       // nil: http.DefaultClient
+	ICE      []webrtc.ICEServer // as in Options
+	Turn     Turn
 	Clock    kit.Clock // nil: the machine's own
 	// OnRTP sees every video packet as it comes. Optional; must not block or keep the packet.
 	OnRTP func(*rtp.Packet, time.Time)
@@ -33,20 +33,28 @@ type WatchOptions struct {
 
 // Watch is a WHEP viewer of one stream's video; it offers H.264 only. It returns nil when ctx ends, ErrRefused or
 // ErrFailed otherwise. After a loss it asks for a key frame and hands out nothing until that came.
-func Watch(ctx context.Context, o WatchOptions) (end error) {
+func Watch(ctx context.Context, o WatchOptions) error {
 	if o.HTTP == nil {
 		o.HTTP = http.DefaultClient
 	}
 	if o.Clock == nil {
 		o.Clock = kit.System{}
 	}
-	api, err := peer.New(peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.H264()}, Disconnected: disconnected, Failed: failed})
+	ask := func(ctx context.Context) ([]webrtc.ICEServer, error) {
+		return askServers(ctx, o.HTTP, o.Endpoint, o.Token)
+	}
+	err := through(ctx, o.Turn, o.Clock, o.ICE, ask, func(ctx context.Context, t *try) error { return watch(ctx, o, t) })
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// watch is one session.
+func watch(ctx context.Context, o WatchOptions, t *try) (end error) {
+	pc, err := t.connection(ctx)
 	if err != nil {
 		return err
-	}
-	pc, err := api.NewPeerConnection(webrtc.Configuration{ICEServers: o.ICE})
-	if err != nil {
-		return fmt.Errorf("live: %w", err)
 	}
 	// GracefulClose does not wait for the track's reader: the lock does, so that nobody is called after Watch has returned.
 	var calls sync.Mutex
@@ -56,11 +64,11 @@ func Watch(ctx context.Context, o WatchOptions) (end error) {
 		over = true
 		calls.Unlock()
 	}()
-	defer pc.GracefulClose()
+	defer t.close(pc)
 	if _, err = pc.AddTransceiverFromKind(webrtc.RTPCodecTypeVideo, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly}); err != nil {
 		return fmt.Errorf("live: %w", err)
 	}
-	_, down := watchState(pc)
+	states := watchState(pc)
 	pc.OnTrack(func(t *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
 		a := &assembler{onLost: func() {
 			// An error here is the connection's, which says so itself.
@@ -86,22 +94,22 @@ func Watch(ctx context.Context, o WatchOptions) (end error) {
 			calls.Unlock()
 		}
 	})
-	session, err := negotiate(ctx, pc, o.HTTP, o.Endpoint, o.Token)
+	session, err := negotiate(ctx, t, pc, o.HTTP, o.Endpoint, o.Token)
 	defer func() {
 		if !errors.Is(end, ErrFailed) {
 			bye(ctx, o.HTTP, session, o.Token)
 		}
 	}()
+	if err == nil {
+		err = t.await(ctx, pc, states)
+	}
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-down:
+	case <-states.failed:
 		return ErrFailed
 	}
 }

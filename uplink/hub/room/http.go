@@ -48,14 +48,15 @@ func refuse(w http.ResponseWriter, status int, code, detail string) {
 //	PATCH  /v1/whip/{stream}/{session}  further ICE candidates (trickle); an ICE restart is refused with 422
 //	DELETE /v1/whip/{stream}/{session}  end
 //
-// and the same below /v1/whep. Every request but OPTIONS carries a bearer token. Errors are RFC 9457 problems. Any
+// and the same below /v1/whep. Every request but OPTIONS carries a bearer token; an answer to POST, and to OPTIONS with a token,
+// names the ICE servers to use (Link, RFC 9725 4.6). Errors are RFC 9457 problems. Any
 // origin may ask (CORS): there are no cookies, the token is the only authority.
 func (r *Room) Handler() http.Handler { return http.HandlerFunc(r.serve) }
 
 func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Access-Control-Expose-Headers", "Location, ETag, Accept-Patch, Retry-After")
+	h.Set("Access-Control-Expose-Headers", "Location, ETag, Accept-Patch, Link, Retry-After")
 	door, stream, id, ok := route(req.URL.Path)
 	if !ok {
 		refuse(w, http.StatusNotFound, "not-found", "want /v1/whip/{stream} or /v1/whep/{stream}")
@@ -65,11 +66,18 @@ func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 	if id != "" {
 		methods = "PATCH, DELETE, OPTIONS"
 	}
+	action := Publish
+	if door == "whep" {
+		action = Watch
+	}
 	if req.Method == http.MethodOptions {
 		h.Set("Access-Control-Allow-Methods", methods)
 		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, If-Match")
 		h.Set("Access-Control-Max-Age", "3600")
 		h.Set("Accept-Post", "application/sdp")
+		if token, ok := bearer(req); ok && id == "" && r.o.Authorize(req.Context(), token, stream, action) == nil {
+			r.tellServers(h, token)
+		}
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
@@ -78,12 +86,8 @@ func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 		refuse(w, http.StatusMethodNotAllowed, "method", "this address takes "+methods)
 		return
 	}
-	action := Publish
-	if door == "whep" {
-		action = Watch
-	}
-	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") || token == "" {
+	token, ok := bearer(req)
+	if !ok {
 		refuse(w, http.StatusUnauthorized, "token-missing", "send Authorization: Bearer with this stream's token")
 		return
 	}
@@ -113,6 +117,12 @@ func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 	r.patch(w, req, s)
 }
 
+// bearer is the request's token (RFC 6750, 2.1).
+func bearer(req *http.Request) (token string, ok bool) {
+	scheme, token, _ := strings.Cut(req.Header.Get("Authorization"), " ")
+	return token, strings.EqualFold(scheme, "Bearer") && token != ""
+}
+
 func (r *Room) post(w http.ResponseWriter, req *http.Request, a Action, door, stream, token string) {
 	offer, ok := body(w, req, "application/sdp")
 	if !ok {
@@ -136,6 +146,7 @@ func (r *Room) post(w http.ResponseWriter, req *http.Request, a Action, door, st
 	h.Set("Location", "/v1/"+door+"/"+stream+"/"+s.id)
 	h.Set("ETag", s.etag)
 	h.Set("Accept-Patch", "application/trickle-ice-sdpfrag")
+	r.tellServers(h, token)
 	w.WriteHeader(http.StatusCreated)
 	// If the client is gone, the session ends for want of a connection.
 	_, _ = io.WriteString(w, answer)

@@ -61,9 +61,10 @@ const (
 type Options struct {
 	// Authorize decides about every POST, PATCH and DELETE. An error that wraps ErrToken means 401, others 403.
 	Authorize func(ctx context.Context, token, stream string, a Action) error
-	UDP       net.PacketConn // all media; the room closes it
+	UDP       net.PacketConn // all media but what comes by Turn; the room closes it. nil: there is no UDP, only Turn
 	PublicIP  []string       // told to peers instead of this machine's addresses
 	ICE       []webrtc.ICEServer
+	Turn      Turn      // the way in for peers whose UDP does not come here. Optional
 	Clock     kit.Clock // nil: the machine's own
 	Log       *slog.Logger
 }
@@ -71,8 +72,7 @@ type Options struct {
 // Room is a running room.
 type Room struct {
 	o    Options
-	api  *webrtc.API
-	mux  interface{ Close() error }
+	ways ways
 	wg   sync.WaitGroup
 	stop context.CancelFunc
 	ctx  context.Context
@@ -100,8 +100,8 @@ func New(o Options) (*Room, error) {
 	if o.Authorize == nil {
 		return nil, errors.New("room: no Authorize: a room that anyone may enter is not offered")
 	}
-	if o.UDP == nil {
-		return nil, errors.New("room: no UDP socket")
+	if o.UDP == nil && o.Turn.Conn == nil {
+		return nil, errors.New("room: no UDP socket, and no TURN server either")
 	}
 	if o.Clock == nil {
 		o.Clock = kit.System{}
@@ -114,12 +114,11 @@ func New(o Options) (*Room, error) {
 		_ = c.SetReadBuffer(udpBuffer)
 		_ = c.SetWriteBuffer(udpBuffer)
 	}
-	mux := peer.NewMux(o.UDP)
-	api, err := peer.New(peer.Options{Mux: mux, Public: o.PublicIP, Disconnected: disconnected, Failed: failed})
+	ways, err := newWays(o)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("room: %w", err), mux.Close())
+		return nil, errors.Join(fmt.Errorf("room: %w", err), ways.close())
 	}
-	r := &Room{o: o, api: api, mux: mux, streams: map[string]*stream{}, sessions: map[string]*session{}}
+	r := &Room{o: o, ways: ways, streams: map[string]*stream{}, sessions: map[string]*session{}}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r, nil
 }
@@ -132,7 +131,7 @@ func (r *Room) Close() error {
 	r.kick(func(*session) bool { return true })
 	r.stop()
 	r.wg.Wait()
-	return r.mux.Close() // and with it the socket
+	return r.ways.close() // and with them the sockets
 }
 
 // Stream is what Streams tells of one.

@@ -52,7 +52,7 @@ func (r *Room) open(ctx context.Context, a Action, stream, token, offer string) 
 		room: r, id: rand.Text(), action: a, token: sha256.Sum256([]byte(token)), etag: `"` + rand.Text()[:8] + `"`, ufrag: ufrag,
 	}
 	s.ctx, s.cancel = context.WithCancel(r.ctx)
-	if s.pc, err = r.api.NewPeerConnection(webrtc.Configuration{ICEServers: r.o.ICE}); err != nil {
+	if s.pc, err = r.ways.api(offer).NewPeerConnection(webrtc.Configuration{ICEServers: r.o.ICE}); err != nil {
 		s.cancel()
 		return nil, "", fmt.Errorf("room: %w", err)
 	}

@@ -54,9 +54,19 @@ type Options struct {
 	Codecs []webrtc.RTPCodecParameters // offered or accepted; nil is everything the room forwards
 	Mux    ice.UDPMux                  // all sessions on one port; nil is a port for each
 	Public []string                    // addresses to tell the other end instead of this machine's own (one-to-one NAT)
+	Own    []string                    // but for these, which are told as they are
+	Dialer Dialer                      // of connections to TURN servers over TCP and TLS; nil is this machine's network
 	// When silence becomes "disconnected", and how much longer it takes to be "failed" and final.
 	Disconnected, Failed time.Duration
 }
+
+// Dialer is golang.org/x/net/proxy's. For a "turns:" server it also does TLS: pion takes what it gives for the secured stream.
+type Dialer interface {
+	Dial(network, address string) (net.Conn, error)
+}
+
+// relayWait is how long a path through a TURN server waits for a better one, once it stands.
+const relayWait = 300 * time.Millisecond
 
 // New builds the factory of one end's peer connections.
 func New(o Options) (*webrtc.API, error) {
@@ -97,14 +107,29 @@ func New(o Options) (*webrtc.API, error) {
 	if o.Mux != nil {
 		s.SetICEUDPMux(o.Mux)
 	}
-	if len(o.Public) > 0 {
-		if err := s.SetICEAddressRewriteRules(webrtc.ICEAddressRewriteRule{
-			External: o.Public, AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace,
-		}); err != nil {
+	s.SetRelayAcceptanceMinWait(relayWait)
+	if o.Dialer != nil {
+		s.SetICEProxyDialer(o.Dialer)
+	}
+	if rules := rewrites(o); len(rules) > 0 {
+		if err := s.SetICEAddressRewriteRules(rules...); err != nil {
 			return nil, fmt.Errorf("peer: public address: %w", err)
 		}
 	}
 	return webrtc.NewAPI(webrtc.WithMediaEngine(m), webrtc.WithInterceptorRegistry(reg), webrtc.WithSettingEngine(s)), nil
+}
+
+func rewrites(o Options) (out []webrtc.ICEAddressRewriteRule) {
+	if len(o.Public) == 0 {
+		return nil
+	}
+	rule := webrtc.ICEAddressRewriteRule{AsCandidateType: webrtc.ICECandidateTypeHost, Mode: webrtc.ICEAddressRewriteReplace}
+	for _, a := range o.Own {
+		rule.Local, rule.External = a, []string{a}
+		out = append(out, rule)
+	}
+	rule.Local, rule.External = "", o.Public
+	return append(out, rule)
 }
 
 // NewMux carries all sessions over one socket, which it closes when it is closed itself.
