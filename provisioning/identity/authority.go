@@ -131,7 +131,7 @@ func (a *Authority) serverCertificate(*tls.ClientHelloInfo) (*tls.Certificate, e
 		Subject:     pkix.Name{CommonName: "telecart hub"},
 		NotAfter:    now.Add(ServerLife),
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		DNSNames:    []string{a.hubName, "carts." + a.hubName, "enrol." + a.hubName, "turn." + a.hubName},
+		DNSNames:    []string{a.hubName, "carts." + a.hubName, "enrol." + a.hubName, a.TurnName()},
 	}
 	for _, name := range a.extra {
 		if ip := net.ParseIP(name); ip != nil {
@@ -180,8 +180,14 @@ func uri(tenant, cart string) *url.URL {
 	return &url.URL{Scheme: "telecart", Host: tenant, Path: "/" + cart}
 }
 
+// TurnName is the name of the hub's TURN server.
+func (a *Authority) TurnName() string { return turnName(a.hubName) }
+
+func turnName(hub string) string { return "turn." + hub }
+
 // TLSConfig is the hub's side of the one address. carts.NAME requires a valid device certificate; enrol.NAME asks for
-// one and leaves the judgement to the Desk; every other name asks for none, so that no browser does.
+// one and leaves the judgement to the Desk; every other name asks for none, so that no browser does. turn.NAME carries no
+// HTTP, so it agrees to no protocol (ALPN); who asks for one (RFC 7443) is served all the same.
 func (a *Authority) TLSConfig() *tls.Config {
 	base := &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -198,12 +204,16 @@ func (a *Authority) TLSConfig() *tls.Config {
 	enrol := base.Clone()
 	enrol.ClientAuth = tls.RequestClientCert
 	enrol.SessionTicketsDisabled = true
+	turn := base.Clone()
+	turn.NextProtos = nil
 	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		switch hello.ServerName {
 		case "carts." + a.hubName:
 			return carts, nil
 		case "enrol." + a.hubName:
 			return enrol, nil
+		case a.TurnName():
+			return turn, nil
 		}
 		return nil, nil
 	}
