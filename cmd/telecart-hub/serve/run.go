@@ -32,6 +32,7 @@ import (
 	"telecart/uplink/hub/ingest"
 	"telecart/uplink/hub/room"
 	"telecart/uplink/hub/store"
+	"telecart/uplink/hub/turn"
 	"telecart/uplink/seal"
 )
 
@@ -45,6 +46,8 @@ type hub struct {
 	desk    *identity.Desk
 	ingest  *ingest.Ingest
 	room    *room.Room
+	turn    *turn.Server
+	names   *names // once the doors are open
 	clinic  *clinic.Service
 	console *console.Server
 	events  *observer
@@ -78,13 +81,20 @@ func Run(ctx context.Context, s Settings, version string, out io.Writer, log *sl
 	}
 	h, err := build(ctx, s, version, f, udp, log)
 	if err != nil {
-		return errors.Join(err, udp.Close())
+		if udp != nil {
+			err = errors.Join(err, udp.Close())
+		}
+		return err
 	}
-	defer func() { err = errors.Join(err, h.room.Close()) }()
+	defer func() { err = errors.Join(err, h.turn.Close(), h.room.Close()) }()
 	return h.serve(ctx, s, out)
 }
 
-func listenUDP(addr string) (*net.UDPConn, error) {
+// listenUDP takes the media port; nil is none.
+func listenUDP(addr string) (net.PacketConn, error) {
+	if addr == noMedia {
+		return nil, nil
+	}
 	a, err := net.ResolveUDPAddr("udp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("settings: media_listen: %w", err)
@@ -112,7 +122,12 @@ func build(ctx context.Context, s Settings, version string, f *folder, udp net.P
 		return nil, err
 	}
 	tokens := clinic.NewTokens(f.clock)
-	h.room, err = room.New(room.Options{Authorize: authorize(tokens), UDP: udp, PublicIP: s.MediaAddresses, Clock: f.clock, Log: log})
+	if h.turn, err = turn.New(turn.Options{Name: f.authority.TurnName(), Clock: f.clock}); err != nil {
+		return nil, err
+	}
+	h.metrics.watchTurn(h.turn)
+	h.room, err = room.New(room.Options{Authorize: authorize(tokens), UDP: udp, PublicIP: s.MediaAddresses, Clock: f.clock, Log: log,
+		Turn: room.Turn{Conn: h.turn.Room(), Servers: h.turnServers}})
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +188,12 @@ func (h *hub) serve(ctx context.Context, s Settings, out io.Writer) (err error) 
 	live, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	doors, err := h.open(ctx, live, s)
-	defer func() { err = errors.Join(err, closeAll(doors)) }()
+	defer func() {
+		err = errors.Join(err, closeAll(doors), h.turn.Close())
+		if h.names != nil {
+			h.names.wait()
+		}
+	}()
 	if err != nil {
 		return err
 	}
@@ -232,12 +252,7 @@ func closeAll(doors map[string]*listening) error {
 }
 
 func (d *listening) run() error {
-	var err error
-	if d.srv.TLSConfig != nil {
-		err = d.srv.ServeTLS(d.ln, "", "")
-	} else {
-		err = d.srv.Serve(d.ln)
-	}
+	err := d.srv.Serve(d.ln) // of the TLS connections that names made, too: it knows HTTP/2 by the configuration
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}
@@ -265,8 +280,11 @@ func (h *hub) open(ctx, live context.Context, s Settings) (doors map[string]*lis
 	if err != nil {
 		return doors, err
 	}
-	doors["https"].srv.TLSConfig = h.f.authority.TLSConfig()
-	if err := h.tellAddress(s, doors["https"].ln.Addr().String()); err != nil {
+	https := doors["https"]
+	https.srv.TLSConfig = h.f.authority.TLSConfig()
+	h.names = newNames(https.ln, https.srv.TLSConfig, h.f.authority.TurnName(), h.turn.Serve, h.f.clock, h.log)
+	https.ln = h.names
+	if err := h.tellAddress(s, https.ln.Addr().String()); err != nil {
 		return doors, err
 	}
 	socket := filepath.Join(h.f.path, socketFile)

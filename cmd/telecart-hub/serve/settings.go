@@ -58,7 +58,7 @@ func (s Settings) Validate() error {
 	}
 	for _, a := range []struct{ key, value string }{{"listen", s.Listen}, {"media_listen", s.MediaListen}, {"people_listen", s.PeopleListen},
 		{"metrics_listen", s.MetricsListen}, {"address", s.Address}} {
-		if a.value == "" {
+		if a.value == "" || a.key == "media_listen" && a.value == noMedia {
 			continue
 		}
 		if _, _, err := net.SplitHostPort(a.value); err != nil {

@@ -38,6 +38,7 @@ type consults struct {
 	mustTap  bool         // the outage was long: the nurse must touch Continue
 	stopped  *link.Answer // her pause or end, until the hub is known to have it: no late wish of the hub undoes it
 	problems map[string]string
+	way      live.Way // whether media has to go by TURN
 }
 
 type calling struct {
@@ -253,7 +254,7 @@ func (c *consults) session(ctx context.Context, s *sending) error {
 	if c, ok := c.a.sup.Coded(s.stream.Instrument); ok {
 		coded = c
 	}
-	return live.Publish(ctx, live.Options{Endpoint: endpoint, Coded: coded, Token: s.stream.Token, HTTP: &http.Client{Transport: t}, Camera: cam,
+	return live.Publish(ctx, live.Options{Endpoint: endpoint, Coded: coded, Token: s.stream.Token, HTTP: &http.Client{Transport: t}, Camera: cam, Turn: live.Turn{Dial: c.a.id.DialTurn, Way: &c.way},
 		Decode: camera.Decode, Bitrate: c.a.set.Live.Bitrate, FrameRate: c.a.set.Live.FrameRate, Clock: c.a.clock, Log: c.a.log,
 		Stats: func(live.Stats) {
 			if first {
