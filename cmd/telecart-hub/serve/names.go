@@ -30,17 +30,18 @@ type names struct {
 	end   context.CancelFunc
 	wg    sync.WaitGroup
 
+	most    int // handshakes at once; the oldest gives way, which is no honest one's
 	mu      sync.Mutex
 	pending list.List // of context.CancelFunc: handshakes under way, oldest first
 }
 
 const (
-	maxHandshakes = 2048 // at once; the oldest gives way, which is no honest one's
+	maxHandshakes = 2048
 	acceptPause   = 50 * time.Millisecond
 )
 
 func newNames(ln net.Listener, config *tls.Config, turn string, relay func(net.Conn) error, clock kit.Clock, log *slog.Logger) *names {
-	n := &names{Listener: ln, config: config, turn: turn, relay: relay, clock: clock, log: log, ready: make(chan net.Conn)}
+	n := &names{Listener: ln, config: config, turn: turn, relay: relay, clock: clock, log: log, ready: make(chan net.Conn), most: maxHandshakes}
 	n.ctx, n.end = context.WithCancel(context.Background())
 	n.wg.Go(n.accept)
 	return n
@@ -73,7 +74,7 @@ func (n *names) book() (context.Context, func()) {
 	ctx, cancel := context.WithTimeout(n.ctx, headerTime)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.pending.Len() >= maxHandshakes {
+	if n.pending.Len() >= n.most {
 		n.pending.Remove(n.pending.Front()).(context.CancelFunc)()
 	}
 	e := n.pending.PushBack(cancel)

@@ -79,12 +79,17 @@ func initState(t *testing.T) string {
 
 func start(t *testing.T, state string) *running {
 	t.Helper()
+	return startMedia(t, state, "127.0.0.1:0")
+}
+
+func startMedia(t *testing.T, state, media string) *running {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, w := io.Pipe()
 	h := &running{t: t, state: state, log: &logs{}}
 	done := make(chan error, 1)
 	go func() {
-		err := Run(ctx, Settings{Name: hubName, Listen: "127.0.0.1:0", PeopleListen: "127.0.0.1:0", MediaListen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", State: state},
+		err := Run(ctx, Settings{Name: hubName, Listen: "127.0.0.1:0", PeopleListen: "127.0.0.1:0", MediaListen: media, MetricsListen: "127.0.0.1:0", State: state},
 			"v-test", w, slog.New(slog.NewJSONHandler(h.log, nil)))
 		w.CloseWithError(errors.Join(io.EOF, err))
 		done <- err

@@ -42,6 +42,9 @@ func TestSample(t *testing.T) {
 	if err := os.WriteFile(full, regexp.MustCompile(`(?m)^# ([a-z_]+ = )`).ReplaceAll(b, []byte("$1")), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if s.MediaListen = noMedia; s.Validate() != nil {
+		t.Error(s.Validate())
+	}
 	if s, err = LoadSettings(full); err != nil || s.MetricsListen == "" || len(s.MediaAddresses) != 1 {
 		t.Errorf("%+v %v", s, err)
 	}
