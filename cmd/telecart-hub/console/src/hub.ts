@@ -4,6 +4,7 @@ import type { ConsoleEncounter, ConsoleMessage, ConsoleState, Me, Problem, Sampl
 import { type Point, seriesOf } from "../../../ui/wave.tsx";
 import { Ring } from "../../../ui/ring.ts";
 import { beside, Connection, ProblemError, type Phase } from "../../../ui/socket.ts";
+import { iceServers, through, type Session, type Way } from "./through.ts";
 
 export interface Seen {
   me?: Me;
@@ -43,6 +44,7 @@ export class LiveHub implements Hub {
   private readonly rings = new Map<string, Ring>();
   private readonly trends = new Map<string, Point[]>();
   private readonly show: (s: Partial<Seen>) => void;
+  private readonly way: Way = { behind: false };
 
   constructor(onSeen: (s: Seen) => void) {
     this.show = (s) => {
@@ -141,7 +143,7 @@ export class LiveHub implements Hub {
   }
 
   play(endpoint: string, token: string, video: HTMLVideoElement, onState: (s: RTCPeerConnectionState) => void): Promise<() => void> {
-    return whep(endpoint, token, video, onState);
+    return whep(this.way, endpoint, token, video, onState);
   }
 }
 
@@ -152,11 +154,21 @@ export function h264First<C extends { mimeType: string }>(codecs: C[]): C[] {
 }
 
 const gatherMs = 1500;
+const gatherTurnMs = 6000; // a TLS connection and two round trips more
+
+/** A WHEP viewer, by whatever way media comes through. */
+async function whep(way: Way, endpoint: string, token: string, video: HTMLVideoElement, onState: (s: RTCPeerConnectionState) => void): Promise<() => void> {
+  const headers = { authorization: `Bearer ${token}` };
+  const ask = async (): Promise<RTCIceServer[]> => iceServers((await fetch(endpoint, { method: "OPTIONS", headers, cache: "no-store" })).headers.get("link"));
+  const s = await through(way, ask, (servers) => session(endpoint, headers, video, servers));
+  s.pc.onconnectionstatechange = () => onState(s.pc.connectionState);
+  if (s.pc.connectionState === "failed") onState("failed");
+  return s.stop;
+}
 
 /** A WHEP session: one offer with its candidates, one answer, DELETE at the end. */
-async function whep(endpoint: string, token: string, video: HTMLVideoElement, onState: (s: RTCPeerConnectionState) => void): Promise<() => void> {
-  const pc = new RTCPeerConnection();
-  const headers = { authorization: `Bearer ${token}` };
+async function session(endpoint: string, headers: Record<string, string>, video: HTMLVideoElement, servers: RTCIceServer[]): Promise<Session & { pc: RTCPeerConnection }> {
+  const pc = new RTCPeerConnection({ iceServers: servers });
   let session: string | undefined;
   const stop = (): void => {
     pc.onconnectionstatechange = null;
@@ -174,24 +186,26 @@ async function whep(endpoint: string, token: string, video: HTMLVideoElement, on
       video.srcObject = e.streams[0] ?? new MediaStream([e.track]);
       void video.play().catch(() => {});
     };
-    pc.onconnectionstatechange = () => onState(pc.connectionState);
     await pc.setLocalDescription(await pc.createOffer());
-    await gathered(pc);
+    await gathered(pc, servers.length > 0 ? gatherTurnMs : gatherMs);
+    const from = performance.now();
     const r = await fetch(endpoint, { method: "POST", headers: { ...headers, "content-type": "application/sdp" }, body: pc.localDescription!.sdp });
+    const tookMs = performance.now() - from;
     if (r.status !== 201) throw await asProblem(r);
     const place = r.headers.get("location");
     if (place) session = new URL(place, new URL(endpoint, location.href)).href;
-    await pc.setRemoteDescription({ type: "answer", sdp: await r.text() });
-    return stop;
+    const sdp = await r.text();
+    await pc.setRemoteDescription({ type: "answer", sdp });
+    return { pc, stop, tookMs, told: iceServers(r.headers.get("link")), bare: !sdp.includes("a=candidate:") };
   } catch (e) {
     stop();
     throw e;
   }
 }
 
-function gathered(pc: RTCPeerConnection): Promise<void> {
+function gathered(pc: RTCPeerConnection, ms: number): Promise<void> {
   return new Promise((done) => {
-    const timer = setTimeout(done, gatherMs);
+    const timer = setTimeout(done, ms);
     const look = (): void => {
       if (pc.iceGatheringState !== "complete") return;
       clearTimeout(timer);
