@@ -7,6 +7,7 @@ import { createInterface } from "node:readline";
 import { createServer } from "node:net";
 import { fileURLToPath } from "node:url";
 import { dirname, join } from "node:path";
+import { httpsOnly } from "./httpsonly.mjs";
 import { instruments, watchAudio } from "./instruments.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
@@ -302,5 +303,7 @@ try {
   await browser.close();
   demo.kill("SIGINT");
 }
+pages.length = 0;
+await check("a clinic that lets only HTTPS out: the picture comes by TURN, and moves", () => httpsOnly({ bin, freePort, must, until, id, text, scan, look, differ, mean, shot, patience }));
 console.log(`${passed} passed, ${failed.length} failed`);
 process.exit(failed.length ? 1 : 0);

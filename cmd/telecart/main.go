@@ -63,6 +63,7 @@ func demoCommand() *cobra.Command {
 	c.Flags().StringVar(&o.Dir, "dir", "", "put the state and the logs into this new folder, and keep them (default: a temporary one)")
 	c.Flags().StringVar(&o.Bedside, "bedside", "127.0.0.1:7070", "address of the nurse's screen")
 	c.Flags().StringVar(&o.Console, "console", "127.0.0.1:7080", "address of the specialist's console")
+	c.Flags().BoolVar(&o.HTTPSOnly, "https-only", false, "nothing but HTTPS gets out of the clinic, through a CONNECT proxy: the hub has no UDP, media goes by TURN")
 	return c
 }
 

@@ -21,6 +21,7 @@ import (
 // Options of the demo.
 type Options struct {
 	Dir, Camera, Bedside, Console string
+	HTTPSOnly                     bool // nothing but HTTPS gets out of the clinic, and that through a proxy
 	Out                           io.Writer
 }
 
@@ -62,6 +63,14 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer link.Close()
+	if o.HTTPSOnly {
+		proxy, err := stage.NewProxy(s.Hub.Public)
+		if err != nil {
+			return err
+		}
+		defer proxy.Close()
+		s.Proxy, s.Hub.Media, s.Hub.MediaPublic = proxy.URL(), "none", ""
+	}
 	defer s.Close()
 	var b [5]byte
 	rand.Read(b[:])

@@ -33,6 +33,7 @@ type Stage struct {
 	Site   string
 	Camera string // "twin", or a device file
 	More   []Twin // further instruments
+	Proxy  string // the cart's way to the hub; "": none
 	Hub    HubAddresses
 	// Bedside is where the cart's screen listens.
 	Bedside, CartMetrics string
@@ -44,7 +45,7 @@ type Stage struct {
 type HubAddresses struct {
 	HTTPS, Public string // the TLS listener, and the address in claims (a relay may stand in front)
 	People        string
-	Media         string // UDP
+	Media         string // UDP; "none" is a hub without
 	MediaPublic   string // IP that is told to peers; "": the same
 	Metrics       string
 }
@@ -126,6 +127,7 @@ func (s *Stage) MakeCart() error {
 	}
 	set := fmt.Sprintf(`state = %q
 site = %q
+proxy = %q
 swap = "warn" # somebody's own machine: the demo says what that means
 [bedside]
 listen = %q
@@ -148,7 +150,7 @@ options = { settle_s = "3" }
 name = "oximeter"
 driver = "nonin"
 port = "twin"
-`, s.CartDir(), s.Site, s.Bedside, s.CartMetrics, camera)
+`, s.CartDir(), s.Site, s.Proxy, s.Bedside, s.CartMetrics, camera)
 	for _, i := range s.More {
 		set += fmt.Sprintf("[[instrument]]\nname = %q\ndriver = %q\nport = %q\n", i.Name, i.Driver, cmp.Or(i.Port, "twin"))
 	}

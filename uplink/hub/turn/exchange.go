@@ -17,7 +17,7 @@ import (
 
 const (
 	toRoom   = 1024                   // packets of all allocations that wait for the room
-	toClient = 512                    // packets that wait for one client
+	toClient = 256                    // packets that wait for one client
 	maxAge   = 500 * time.Millisecond // of a packet that waits for a client; then it is lost, and the sender hears of it
 )
 
@@ -130,11 +130,19 @@ func (e *end) Close() error {
 	return nil
 }
 
+// push makes room for a packet by losing the oldest.
 func (x *exchange) push(queue chan packet, k packet) {
-	select {
-	case queue <- k:
-	default:
-		x.dropped.Add(1)
+	for {
+		select {
+		case queue <- k:
+			return
+		default:
+		}
+		select {
+		case <-queue:
+			x.dropped.Add(1)
+		default:
+		}
 	}
 }
 

@@ -36,9 +36,9 @@ import (
 )
 
 const (
-	maxConns    = 512              // connections, authenticated or not
-	maxAllocs   = 256              // in all
-	maxPerUser  = 4                // of one stream token: a redial beside the session before
+	maxConns    = 1024             // connections, authenticated or not
+	maxAllocs   = 512              // in all
+	maxPerUser  = 8                // of one stream token: a browser makes one for each of its networks, and a redial stands beside
 	maxChannels = 8                // of one connection; there is one peer
 	maxEarly    = 16               // messages before an allocation: two are needed
 	maxFrame    = 2000             // bytes of one message; media has at most 1,500

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -379,12 +380,12 @@ func TestQuota(t *testing.T) {
 	var held []*raw
 	for i := range maxAllocs {
 		c := r.raw()
-		if code := c.allocate(r.s.Issue(string(rune('a' + i/maxPerUser)))); code != 0 {
+		if code := c.allocate(r.s.Issue(strconv.Itoa(i / maxPerUser))); code != 0 {
 			t.Fatalf("%d: %d", i, code)
 		}
 		held = append(held, c)
 	}
-	for _, token := range []string{"a", "somebody new"} {
+	for _, token := range []string{"0", "somebody new"} {
 		if code := r.raw().allocate(r.s.Issue(token)); code != 486 {
 			t.Errorf("%s: %d", token, code)
 		}
