@@ -46,7 +46,7 @@ func refuse(w http.ResponseWriter, status int, code, detail string) {
 //	POST   /v1/whip/{stream}            publish: SDP offer in, 201 with the answer and Location
 //	POST   /v1/whep/{stream}            watch
 //	PATCH  /v1/whip/{stream}/{session}  further ICE candidates (trickle); an ICE restart is refused with 422
-//	DELETE /v1/whip/{stream}/{session}  end
+//	DELETE /v1/whip/{stream}/{session}  end; again, or after another end, it is 200 to who opened it
 //
 // and the same below /v1/whep. Every request but OPTIONS carries a bearer token; an answer to POST, and to OPTIONS with a token,
 // names the ICE servers to use (Link, RFC 9725 4.6). Errors are RFC 9457 problems. Any
@@ -89,6 +89,10 @@ func (r *Room) serve(w http.ResponseWriter, req *http.Request) {
 	token, ok := bearer(req)
 	if !ok {
 		refuse(w, http.StatusUnauthorized, "token-missing", "send Authorization: Bearer with this stream's token")
+		return
+	}
+	if id != "" && req.Method == http.MethodDelete && r.hasEnded(id, token) {
+		w.WriteHeader(http.StatusOK) // what its owner wants is so (RFC 9725 4.2, RFC 9110 9.2.2), whatever became of the token
 		return
 	}
 	if err := r.o.Authorize(req.Context(), token, stream, action); errors.Is(err, ErrToken) {

@@ -24,6 +24,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -82,6 +83,13 @@ type Room struct {
 	epoch    uint64 // of sources
 	streams  map[string]*stream
 	sessions map[string]*session
+	ended    []ending // the last ones, oldest first
+}
+
+// ending is a session that is over: its owner may still say so.
+type ending struct {
+	id    string
+	token [sha256.Size]byte
 }
 
 // stream is a name with whatever is connected to it; it exists while anything is.
@@ -217,6 +225,10 @@ func (r *Room) leave(s *session) {
 		return
 	}
 	delete(r.sessions, s.id)
+	if len(r.ended) == maxSessions {
+		r.ended = r.ended[1:]
+	}
+	r.ended = append(r.ended, ending{s.id, s.token})
 	st := s.stream
 	if st.source == s {
 		st.source, st.since = nil, time.Time{}
@@ -226,6 +238,15 @@ func (r *Room) leave(s *session) {
 		st.stop()
 		delete(r.streams, st.name)
 	}
+}
+
+// hasEnded says whether the session that was opened with token is over. The token may be void by now; the id alone, which
+// nobody guesses, would do.
+func (r *Room) hasEnded(id, token string) bool {
+	h := sha256.Sum256([]byte(token))
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.ended, func(e ending) bool { return e.id == id && e.token == h })
 }
 
 // takeOver makes s its stream's publisher and returns its number; the one before is ended.

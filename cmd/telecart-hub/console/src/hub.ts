@@ -154,7 +154,7 @@ export function h264First<C extends { mimeType: string }>(codecs: C[]): C[] {
 }
 
 const gatherMs = 1500;
-const gatherTurnMs = 6000; // a TLS connection and two round trips more
+const gatherTurnMs = 6000; // a TLS connection and two round trips more, for the first relayed address
 
 /** A WHEP viewer, by whatever way media comes through. */
 async function whep(way: Way, endpoint: string, token: string, video: HTMLVideoElement, onState: (s: RTCPeerConnectionState) => void): Promise<() => void> {
@@ -206,12 +206,17 @@ async function session(endpoint: string, headers: Record<string, string>, video:
 function gathered(pc: RTCPeerConnection, ms: number): Promise<void> {
   return new Promise((done) => {
     const timer = setTimeout(done, ms);
-    const look = (): void => {
-      if (pc.iceGatheringState !== "complete") return;
+    const end = (): void => {
       clearTimeout(timer);
       done();
     };
+    const look = (): void => {
+      if (pc.iceGatheringState === "complete") end();
+    };
     pc.addEventListener("icegatheringstatechange", look);
+    pc.addEventListener("icecandidate", (e) => {
+      if (e.candidate?.type === "relay") end(); // one is enough: there is one room behind it
+    });
     look();
   });
 }
