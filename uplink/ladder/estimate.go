@@ -18,19 +18,20 @@ const (
 	usedWindow  = 500 * time.Millisecond // over which the use of the link is taken
 	bottleneck  = 60 * time.Millisecond  // over which, at least, the rate of a queue is taken
 	few         = 5                      // packets, at least, for that
-	paceOver    = 1.1                    // packets leave faster than the estimate: pictures come in lumps
+	paceOver    = 1.08                   // packets leave faster than the estimate: pictures come in lumps
 	growFirst   = 1.4                    // of the rate each second, besides itself, until the first queue
 	grow        = 0.35
 	growNear    = 0.1  // near the rate of the last queue, which is not gone beyond for kneeFor
-	under       = 0.88 // of what a queue lets through is the estimate
+	under       = 0.87 // of what a queue lets through is the estimate
 	kneeFor     = 30 * time.Second
-	beyond      = 1.3  // of what is used, the estimate does not grow
+	beyond      = 1.3 // of what is used, the estimate does not grow
+	foreignSpan = time.Second
 	lossHold    = 0.08 // more stops growth
 	lossMost    = 0.15 // more is a queue too short to be seen by its delay
 	lossSpan    = time.Second
 	lateSlack   = 2 * time.Millisecond  // a report is late then, besides what reports usually take
-	lateMost    = 12 * time.Millisecond // and so late that next to nothing is sent
-	lateLeast   = 0.05
+	lateMost    = 10 * time.Millisecond // and so late that next to nothing is sent
+	lateLeast   = 0.2
 	paceMost    = 200 * time.Millisecond // between two packets
 	flightLeast = 4 * 1250               // bytes that may be on their way however late their report is
 	flightFirst = 10 * 1250              // before anything is known (RFC 6928)
@@ -99,14 +100,21 @@ func (e *estimator) reported(at time.Duration, a answered, items float64) Code {
 	} else if e.full == 0 {
 		e.full = at
 	}
-	if len(a.arrived) > 0 && e.full == 0 {
+	if len(a.arrived) > 0 && !e.draining && e.queue <= queueMost+slack {
 		e.learn(a.oldest)
 	}
 	switch {
 	case e.longer(at):
 		return Route
 	case e.queue > queueMost+slack, e.full > 0 && at-e.full > standing:
-		return e.lower(at, e.carries()+items)
+		if rate, ok := e.carries(); ok {
+			return e.lower(at, rate+items)
+		}
+		if !e.draining && at-e.full > foreignSpan && e.used(at)+items < e.rate/2 {
+			e.drain.rate = e.rate
+			return Route // what waits so long while so little is sent does not wait for us
+		}
+		return ""
 	case whole && e.loss.share > lossMost:
 		e.knee, e.kneeAt, e.lowered, e.starting = e.rate, at, at, false
 		e.set(0.9 * (e.used(at) + items))
@@ -205,20 +213,23 @@ func (e *estimator) lower(at time.Duration, carries float64) Code {
 	return Queue
 }
 
-// carries is what comes out of a queue that is not empty.
-func (e *estimator) carries() float64 {
+// carries is what comes out of a queue that is not empty: packets that all waited. Without enough of them nobody can tell: what
+// held them up may have been a busy machine.
+func (e *estimator) carries() (rate float64, ok bool) {
 	n := len(e.past)
-	if n < 2 {
-		return e.rate
+	if n < few {
+		return 0, false
 	}
-	bytes, last := 0, e.past[n-1].at
-	for i := n - 1; i > 0; i-- { // the bytes of the first one came before its time
+	bytes, last, limit := 0, e.past[n-1].at, queueGone+e.slack()
+	// Each was sent before the one ahead of it was through: only then it is the link that set the pace. The bytes of the first
+	// one came before its time.
+	for i := n - 1; i > 0 && e.past[i].wait > limit && e.past[i].sent <= e.past[i-1].at; i-- {
 		bytes += e.past[i].size
 		if d := last - e.past[i-1].at; d >= bottleneck && n-i >= few-1 {
-			return float64(bytes) * 8 / d.Seconds()
+			return float64(bytes) * 8 / d.Seconds(), true
 		}
 	}
-	return float64(bytes) * 8 / max(last-e.past[0].at, bottleneck).Seconds()
+	return 0, false
 }
 
 // used is what media got through lately.
@@ -236,16 +247,19 @@ func (e *estimator) used(at time.Duration) float64 {
 func (e *estimator) raise(at time.Duration, items float64) {
 	d := min(at-e.grown, 200*time.Millisecond)
 	e.grown = at
-	if e.full > 0 || e.loss.share > lossHold || at-e.lowered < e.rtt+settle || e.used(at)+items < 0.7*e.rate {
+	if e.queue > queueMost+e.slack() || e.draining || e.loss.share > lossHold || at-e.lowered < e.rtt+settle || e.used(at)+items < 0.7*e.rate {
 		return
 	}
 	by := grow
+	if e.full > 0 { // it may be a queue, or a busy machine
+		by = grow / 3
+	}
 	switch near := e.knee > 0 && at-e.kneeAt < kneeFor && e.rate > 0.8*e.knee; {
 	case near && e.rate > under*e.knee:
 		return
 	case near:
 		by = growNear
-	case e.starting:
+	case e.starting && e.full == 0:
 		by = growFirst
 	}
 	e.set(max(e.rate, min(e.rate*(1+by*d.Seconds()), beyond*(e.used(at)+items))))

@@ -69,7 +69,7 @@ func New(now time.Time, o Options) *Ladder {
 		o.Most = most
 	}
 	l := &Ladder{start: now, tracks: map[*Track]bool{}}
-	l.est = estimator{rate: first, most: float64(o.Most), starting: true}
+	l.est = estimator{rate: min(first, float64(o.Most)), most: float64(o.Most), starting: true}
 	l.steps.hold = holdMin
 	l.divide(0)
 	return l
@@ -175,8 +175,8 @@ func (l *Ladder) Wait(now time.Time, n int) time.Duration {
 
 // Probe is a train of padding.
 type Probe struct {
-	Bytes int           // altogether
-	Over  time.Duration // evenly
+	Packets int           // of ProbeSize
+	Over    time.Duration // evenly
 }
 
 // Probe says whether a session whose picture is stopped should send padding now. It does so once for each train.

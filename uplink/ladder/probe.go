@@ -10,7 +10,10 @@ const (
 	probeMin   = time.Second
 	probeMax   = 3 * time.Second
 	probeQuiet = 100 * time.Millisecond // the backlog is silent before and after
-	probeSize  = 255                    // bytes of padding in a packet (RFC 3550, 5.1)
+	// ProbeSize is the padding in one packet, in bytes: the most there can be (RFC 3550, 5.1).
+	ProbeSize   = 255
+	probeWire   = ProbeSize + 64 // of it on the wire
+	probeFewest = 6              // packets of a train
 )
 
 // prober sends trains of padding while pictures are stopped, one at a time.
@@ -19,8 +22,9 @@ type prober struct {
 	every  time.Duration
 	began  time.Duration // of the train under way; 0: none
 	rate   float64       // that it was sent at
-	bytes  int
-	got    int
+	sent   int           // packets
+	came   int
+	bytes  int     // of those that came, but for the first
 	from   arrival // its first and last packet
 	to     arrival
 	rising time.Duration
@@ -40,8 +44,9 @@ func (e *estimator) probe(at time.Duration) (Probe, bool) {
 		return Probe{}, false
 	}
 	p.rate = min(max(probeAsks*e.rate, probeLeast), e.most)
-	p.began, p.bytes, p.got, p.from, p.to = at, int(p.rate/8*probeOver.Seconds()), 0, arrival{}, arrival{}
-	return Probe{p.bytes, probeOver}, true
+	p.sent = max(int(p.rate/8*probeOver.Seconds())/probeWire, probeFewest)
+	p.began, p.came, p.bytes, p.from, p.to = at, 0, 0, arrival{}, arrival{}
+	return Probe{p.sent, max(probeOver, time.Duration(float64(p.sent*probeWire*8)/p.rate*float64(time.Second)))}, true
 }
 
 // reported takes the packets of a train that arrived, and says what it showed once it is whole.
@@ -53,20 +58,19 @@ func (p *prober) reported(at time.Duration, all []arrival) Code {
 		if !x.probe || x.sent < p.began {
 			continue
 		}
-		if p.got == 0 {
+		if p.came++; p.came == 1 {
 			p.from = x
 		} else {
-			p.got += x.size
+			p.bytes += x.size
 		}
 		p.to = x
-		p.got = max(p.got, 1)
 	}
-	if p.got < p.bytes*8/10 {
+	if p.came < p.sent*8/10 {
 		return ""
 	}
 	p.began = 0
 	sent, took := p.to.sent-p.from.sent, p.to.at-p.from.at
-	p.rate = float64(p.got) * 8 / max(took, time.Millisecond).Seconds()
+	p.rate = float64(p.bytes) * 8 / max(took, time.Millisecond).Seconds()
 	if took > sent*5/4+2*time.Millisecond || p.to.wait-p.from.wait > queueMost/2 {
 		p.failed(at)
 		return ProbeFailed

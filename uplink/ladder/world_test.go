@@ -136,14 +136,14 @@ func (w *world) encode() {
 
 func (w *world) send() {
 	if p, ok := w.l.Probe(w.now); ok {
-		n := p.Bytes / (probeSize + header)
+		n := p.Packets
 		for i := range n {
 			w.padding = append(w.padding, w.now.Add(p.Over*time.Duration(i)/time.Duration(n)))
 		}
 	}
 	for len(w.padding) > 0 && !w.padding[0].After(w.now) {
 		w.padding = w.padding[1:]
-		w.put(probeSize+header, Padding)
+		w.put(ProbeSize+header, Padding)
 	}
 	for len(w.queue) > 0 && w.l.Wait(w.now, w.queue[0]) == 0 {
 		w.put(w.queue[0], Media)

@@ -280,7 +280,7 @@ func encoderAlone(b *testing.B, o Options, pics []*image.YCbCr, n int) time.Dura
 }
 
 func eachUnit(b *testing.B, o Options, pics []*image.YCbCr, n int, take func(au []byte)) {
-	enc, err := newBuilder(o)
+	enc, err := newBuilder(o.Bitrate, shape{o.Width, o.Height, o.FrameRate})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -19,6 +19,7 @@ import (
 	"telecart/device"
 	"telecart/device/kit"
 	"telecart/uplink/hub/room"
+	"telecart/uplink/ladder"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -376,8 +377,10 @@ func TestRate(t *testing.T) {
 	h := newHall(t)
 	o := h.options(newCamera(jpegs(t, scene(320, 240, 8)), 30))
 	o.Bitrate = 1_500_000
-	rate := make(chan int, 1)
-	o.Rate = rate
+	shell := newLadder(t)
+	shell.Want(ladder.Demand{Pictures: 1, Picture: 1_500_000})
+	o.Ladder = shell.Session()
+	defer o.Ladder.Close()
 	stats := make(chan Stats, 1000)
 	o.Stats = func(s Stats) { stats <- s }
 	start(t, func(ctx context.Context) error { return Publish(ctx, o) })
@@ -389,7 +392,7 @@ func TestRate(t *testing.T) {
 	}
 	sum(15)
 	before := sum(30)
-	rate <- 200_000
+	shell.Want(ladder.Demand{Pictures: 1, Picture: 200_000})
 	sum(15)
 	if after := sum(30); after > before/2 {
 		t.Errorf("%d bytes in 30 frames before, %d after", before, after)

@@ -12,6 +12,7 @@ import (
 	"github.com/pion/rtp/codecs"
 
 	"telecart/device"
+	"telecart/uplink/ladder"
 )
 
 var errProfile = errors.New("live: browsers can't decode the camera's own H.264")
@@ -23,7 +24,7 @@ const keyEvery = time.Second
 type keyed interface{ KeyFrame(context.Context) error }
 
 // pass sends a camera's own access units: no decoding, no encoding. Delimiters and filler stay behind, as RTP has it (RFC
-// 6184); nothing else is changed. The camera alone decides on its bit rate: the ladder can't change it. When a viewer
+// 6184); nothing else is changed. The camera alone decides on its bit rate: what does not fit the link is errTooMuch. When a viewer
 // needs a key frame the camera is asked for one if it can be; otherwise viewers wait for its next one, as they do after
 // every loss that was not repaired.
 func (s *sender) pass(ctx context.Context, view device.View) error {
@@ -32,15 +33,11 @@ func (s *sender) pass(ctx context.Context, view device.View) error {
 	defer stop()
 	s.o.Log.Info("live: passing the camera's own stream on")
 	var (
-		st    Stats
-		pay   = codecs.H264Payloader{DisableStapA: true} // it knows only one PPS; cameras have several
-		order = rtp.NewRandomSequencer()
+		st   Stats
+		pay  = codecs.H264Payloader{DisableStapA: true} // it knows only one PPS; cameras have several
+		rate = measured{at: s.o.Clock.Now()}
 	)
 	for {
-		select {
-		case <-s.o.Rate: // the ladder doesn't wait for who can't obey
-		default:
-		}
 		f, err := view.Next(ctx)
 		if err != nil {
 			if ctx.Err() != nil {
@@ -59,17 +56,25 @@ func (s *sender) pass(ctx context.Context, view device.View) error {
 		if s.o.sending != nil {
 			s.o.sending(f)
 		}
-		parts := pay.Payload(mtu, f.Data)
-		for i, part := range parts {
-			p := rtp.Packet{Payload: part, Header: rtp.Header{
-				Version: 2, Marker: i == len(parts)-1, SequenceNumber: order.NextSequenceNumber(), Timestamp: rtpTime(f.At.Mono),
-			}}
-			if err := s.local.WriteRTP(&p); err != nil {
-				if ctx.Err() != nil {
-					return nil
-				}
-				return fmt.Errorf("live: %w", err)
+		if s.o.Ladder != nil {
+			if own, ok := rate.add(s.o.Clock.Now(), len(f.Data)); ok {
+				s.own = own
 			}
+			if plan := s.o.plan(); plan.Step == ladder.Stills || s.own > plan.Bitrate*11/10 || s.out.stale() {
+				s.out.drop()
+				return fmt.Errorf("%w: %d b/s, and there are %d", errTooMuch, s.own, plan.Bitrate)
+			}
+		}
+		parts := pay.Payload(mtu, f.Data)
+		packets := make([]*rtp.Packet, len(parts))
+		for i, part := range parts {
+			packets[i] = &rtp.Packet{Payload: part, Header: rtp.Header{Version: 2, Marker: i == len(parts)-1, Timestamp: rtpTime(f.At.Mono)}}
+		}
+		if err := s.out.put(packets); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return fmt.Errorf("live: %w", err)
 		}
 		st.Sent++
 		st.Latency = s.o.Clock.Now().Sub(st.Captured)
@@ -77,6 +82,26 @@ func (s *sender) pass(ctx context.Context, view device.View) error {
 			s.o.Stats(st)
 		}
 	}
+}
+
+// measured is a rate over the last seconds.
+type measured struct {
+	at    time.Time
+	bytes int
+}
+
+const measureOver = 2 * time.Second
+
+// add gives it once in a while, in bits a second.
+func (m *measured) add(now time.Time, n int) (rate int, ok bool) {
+	m.bytes += n
+	d := now.Sub(m.at)
+	if d < measureOver {
+		return 0, false
+	}
+	rate = int(float64(m.bytes) * 8 / d.Seconds())
+	m.at, m.bytes = now, 0
+	return rate, true
 }
 
 // look says whether an access unit is a key frame, and of its headers whether browsers can decode what follows: they know

@@ -111,8 +111,6 @@ func TestPassThrough(t *testing.T) {
 	cam := newCoder(units, 60)
 	o := h.options(cam)
 	o.Coded = cam
-	rate := make(chan int)
-	o.Rate = rate
 	stats := make(chan Stats, 1000)
 	o.Stats = func(s Stats) { stats <- s }
 	frames := make(chan Frame, 1000)
@@ -151,7 +149,6 @@ func TestPassThrough(t *testing.T) {
 			t.Errorf("picture %d has number %d, %v", i, seq, ok)
 		}
 	}
-	rate <- 1000 // taken, and without effect
 	if s := want(t, "stats", stats); s.Encode != 0 || s.Bytes != len(units[0]) || !s.Key || s.Latency <= 0 || s.Missed != 0 {
 		t.Errorf("stats of the first unit: %+v", s)
 	}

@@ -6,6 +6,10 @@
 //
 // Keys: a bearer token per stream and action; media is DTLS-SRTP. The token travels only in the Authorization header.
 //
+// The ladder (uplink/ladder) owns the link: the picture takes the share that it is given, is made smaller or stopped by it, and
+// comes back with a key frame. While it is stopped its session sends padding now and then, which is how the ladder learns
+// that the link carries more again.
+//
 // Invariants: the latest frame wins; the encoder never works on a backlog. What a camera coded itself is passed on
 // untouched. The camera is watched only while the session lives: the lens opens when the path for media stands. A session
 // that fails is over: Publish returns and keeps no state, the caller decides when to redial (the room lets viewers
@@ -20,12 +24,14 @@ import (
 	"image"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/pion/webrtc/v4"
 
 	"telecart/device"
 	"telecart/device/kit"
+	"telecart/uplink/ladder"
 	"telecart/uplink/live/peer"
 )
 
@@ -44,8 +50,8 @@ type Options struct {
 	Turn     Turn
 	Camera   device.Camera
 	// Coded is the same camera's own encoder, if it may have one. Its access units are then sent untouched, in the camera's
-	// size, rate and bit rate, which nothing here can change: not Rate either. Without one, or when it fails, Camera's
-	// pictures are encoded. Optional.
+	// size, rate and bit rate, as long as the ladder has room for that. Without one, or when it fails, Camera's pictures are
+	// encoded. Optional.
 	Coded device.Coded
 	// Decode turns a frame that isn't a JPEG into a picture, in full range. It is not used any more when the next frame is
 	// asked for. JPEGs are decoded here.
@@ -54,11 +60,12 @@ type Options struct {
 	FrameRate float32 // the most frames per second to send; 0: 30
 	// The most that is sent; 0: 1280x720, which level 3.1 allows for. Larger pictures are made smaller in proportion.
 	Width, Height int
-	// Rate changes the encoder's bit rate while running (bits per second): the ladder's say. Optional.
-	Rate  <-chan int
-	Stats func(Stats) // called after every frame on the sender's goroutine; must not block. Optional.
-	Clock kit.Clock   // nil: the machine's own
-	Log   *slog.Logger
+	// Ladder says how much of the link the picture may have at each moment: bit rate, frame rate and size follow it, and what is
+	// sent is paced. Bitrate, FrameRate, Width and Height are the most then. The caller opens and closes it. Optional.
+	Ladder *ladder.Session
+	Stats  func(Stats) // called after every frame on the sender's goroutine; must not block. Optional.
+	Clock  kit.Clock   // nil: the machine's own
+	Log    *slog.Logger
 
 	sending func(device.Frame) // the benchmark's look at what is about to be sent
 }
@@ -67,7 +74,7 @@ type Options struct {
 type Stats struct {
 	Frame    uint64        // the camera's own frame number
 	Captured time.Time     // by the camera's stamp
-	Latency  time.Duration // from capture until the last packet was handed to the network
+	Latency  time.Duration // from capture until the last packet was handed to the network, or to the ladder's pacing
 	Encode   time.Duration // of which: decoding the camera's format and encoding; 0 of what is passed through
 	Bytes    int           // of the access unit
 	Key      bool
@@ -85,16 +92,20 @@ func Publish(ctx context.Context, o Options) error {
 	ask := func(ctx context.Context) ([]webrtc.ICEServer, error) {
 		return askServers(ctx, o.HTTP, o.Endpoint, o.Token)
 	}
-	err := through(ctx, o.Turn, o.Clock, o.ICE, ask, func(ctx context.Context, t *try) error { return publish(ctx, o, t) })
+	err := through(ctx, o.Turn, o.Clock, o.ICE, ask, func(ctx context.Context, t *try) error { return publishOnce(ctx, o, t) })
 	if ctx.Err() != nil {
 		return nil
 	}
 	return err
 }
 
-// publish is one session.
-func publish(ctx context.Context, o Options, t *try) (end error) {
-	pc, err := t.connection(ctx)
+// publishOnce is one session.
+func publishOnce(ctx context.Context, o Options, t *try) (end error) {
+	po := peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.H264()}}
+	if o.Ladder != nil {
+		po.Ladder = o.Ladder
+	}
+	pc, err := t.connection(ctx, po)
 	if err != nil {
 		return err
 	}
@@ -123,7 +134,13 @@ func publish(ctx context.Context, o Options, t *try) (end error) {
 	// Only now does the lens open.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	s := &sender{o: o, local: local}
+	s := &sender{o: o, out: newOutlet(local, o)}
+	if o.Ladder != nil {
+		var wg sync.WaitGroup
+		wg.Go(func() { s.out.run(ctx) })
+		defer wg.Wait()
+		defer cancel(nil)
+	}
 	done := make(chan error, 1)
 	go func() { done <- s.send(ctx, tr.Sender()) }()
 	select {

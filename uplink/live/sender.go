@@ -25,8 +25,9 @@ const mtu = 1180
 // would start the camera during negotiation, and its Unbind can wait for ever for a reader that has just ended.
 type sender struct {
 	o       Options
-	local   *webrtc.TrackLocalStaticRTP
+	out     *outlet
 	needKey asker
+	own     int // bits a second of the camera's own stream, once it is known
 }
 
 // asker is what is done when a viewer needs a key frame; by default nothing.
@@ -50,30 +51,52 @@ func (a *asker) now() {
 	}
 }
 
-// send passes on what the camera coded itself, or encodes its pictures.
+// send passes on what the camera coded itself while that fits the link, or encodes its pictures.
 func (s *sender) send(ctx context.Context, out *webrtc.RTPSender) error {
 	go s.readRTCP(out) // ends with the connection
-	if s.o.Coded != nil {
+	for s.o.Coded != nil {
 		view, err := s.o.Coded.WatchCoded()
 		if err == nil {
 			err = s.pass(ctx, view)
-			if !errors.Is(err, errProfile) {
+			if !errors.Is(err, errProfile) && !errors.Is(err, errTooMuch) {
 				return err
 			}
 		}
 		s.o.Log.Info("live: the camera's pictures are encoded here", "because", err)
+		if !errors.Is(err, errTooMuch) {
+			break
+		}
+		if err = s.encode(ctx); !errors.Is(err, errFits) {
+			return err
+		}
 	}
 	return s.encode(ctx)
 }
 
 // encode sends the camera's pictures through the encoder.
 func (s *sender) encode(ctx context.Context) error {
-	src, err := newSource(ctx, s.o)
+	src, err := newSource(ctx, s.o, s.out, s.needKey.now)
 	if err != nil {
 		return err
 	}
 	defer src.unregister()
-	enc, err := newBuilder(s.o)
+	st := Stats{}
+	for {
+		err := s.encodeAs(ctx, src, &st)
+		if !errors.Is(err, errShape) {
+			return err
+		}
+		src.become(s.o.shape(s.o.plan()))
+	}
+}
+
+// encodeAs does it with one encoder, until the ladder wants another shape (errShape).
+func (s *sender) encodeAs(ctx context.Context, src *source, st *Stats) error {
+	bitrate := s.o.plan().Bitrate
+	if bitrate == 0 { // stopped: it starts when it may, and is told then
+		bitrate = s.o.Bitrate
+	}
+	enc, err := newBuilder(bitrate, src.shape)
 	if err != nil {
 		return err
 	}
@@ -83,23 +106,28 @@ func (s *sender) encode(ctx context.Context) error {
 		return ending(ctx, src, err)
 	}
 	defer r.Close()
-	s.o.Log.Info("live: publishing", "camera", src.label)
+	s.o.Log.Info("live: publishing", "camera", src.label, "width", src.shape.width, "height", src.shape.height, "fps", src.shape.fps, "bitrate", bitrate)
 
 	if keys, ok := r.Controller().(codec.KeyFrameController); ok {
 		s.needKey.use(func() { _ = keys.ForceKeyFrame() }) // openh264's sets a flag for the next frame
 		defer s.needKey.use(nil)
 	}
-	st := Stats{}
+	fits := time.Time{} // since when the camera's own stream would
 	for {
-		select {
-		case bps := <-s.o.Rate:
-			// Between two frames, on this goroutine: openh264 takes no option while it encodes.
-			if c, ok := r.Controller().(codec.BitRateController); ok && bps > 0 {
-				if err := c.SetBitRate(bps); err != nil {
-					s.o.Log.Warn("live: bit rate not changed", "err", err)
-				}
+		p := s.o.plan()
+		// Between two frames, on this goroutine: openh264 takes no option while it encodes.
+		if c, ok := r.Controller().(codec.BitRateController); ok && changed(p.Bitrate, bitrate) {
+			if err := c.SetBitRate(p.Bitrate); err != nil {
+				s.o.Log.Warn("live: bit rate not changed", "err", err)
 			}
-		default:
+			bitrate = p.Bitrate
+		}
+		if s.own == 0 || p.Bitrate < s.own*5/4 {
+			fits = time.Time{}
+		} else if now := s.o.Clock.Now(); fits.IsZero() {
+			fits = now
+		} else if now.Sub(fits) > passAgain {
+			return errFits
 		}
 		pkts, _, err := r.Read()
 		if err != nil {
@@ -121,17 +149,23 @@ func (s *sender) encode(ctx context.Context) error {
 			}
 			st.Bytes += len(p.Payload)
 			st.Key = st.Key || startsKey(p.Payload)
-			if err := s.local.WriteRTP(p); err != nil {
-				return ending(ctx, src, err)
-			}
+		}
+		if err := s.out.put(pkts); err != nil {
+			return ending(ctx, src, err)
 		}
 		st.Sent++
 		st.Latency = s.o.Clock.Now().Sub(st.Captured)
 		if s.o.Stats != nil {
-			s.o.Stats(st)
+			s.o.Stats(*st)
 		}
 	}
 }
+
+// passAgain is for how long a camera's own stream has to fit before it is passed on again.
+const passAgain = 10 * time.Second
+
+// changed says whether a bit rate is another one: small changes are not worth the encoder's while.
+func changed(to, from int) bool { return to > 0 && (to > from+from/25 || to < from-from/25) }
 
 // rtpTime is a monotonic time in nanoseconds as an RTP timestamp.
 func rtpTime(mono int64) uint32 { return uint32(mono / 1000 * peer.ClockRate / 1e6) }
@@ -141,6 +175,8 @@ func ending(ctx context.Context, src *source, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return nil
+	case errors.Is(err, errShape):
+		return err
 	case src.cause != nil:
 		err = src.cause
 	}
@@ -170,16 +206,16 @@ type builder struct {
 	fps float32
 }
 
-func newBuilder(o Options) (*builder, error) {
+func newBuilder(bitrate int, sh shape) (*builder, error) {
 	p, err := openh264.NewParams()
 	if err != nil {
 		return nil, fmt.Errorf("live: openh264: %w", err)
 	}
-	p.BitRate = o.Bitrate
+	p.BitRate = bitrate
 	// A key frame comes when somebody asks; otherwise rarely, for it costs as much as ten others. Four seconds is what a
 	// viewer waits at an engine that does not ask on its behalf.
-	p.IntraPeriod = uint(keyInterval.Seconds() * float64(o.FrameRate))
-	return &builder{Params: p, fps: o.FrameRate}, nil
+	p.IntraPeriod = uint(keyInterval.Seconds() * float64(sh.fps))
+	return &builder{Params: p, fps: sh.fps}, nil
 }
 
 const keyInterval = 4 * time.Second

@@ -15,6 +15,7 @@ import (
 	"github.com/pion/mediadevices/pkg/prop"
 
 	"telecart/device"
+	"telecart/uplink/ladder"
 	"telecart/uplink/live/turbojpeg"
 )
 
@@ -28,6 +29,12 @@ type adapter struct {
 
 	// All of it belongs to the one goroutine that encodes.
 	dec    *turbojpeg.Decoder
+	shape  shape
+	out    *outlet
+	onKey  func() // the next picture has to be a key frame
+	stands bool   // the ladder has stopped the picture
+	next   pace
+	sent   *image.YCbCr // always the same picture with new pixels: mediadevices keeps the last 32 it was given, 44 MB of 720p otherwise
 	cause  error        // why the picture ended
 	frame  device.Frame // being encoded
 	asked  time.Time    // when decoding of it began
@@ -39,7 +46,7 @@ func (a *adapter) Close() error { a.stop(); return nil }
 
 func (a *adapter) Properties() []prop.Media {
 	return []prop.Media{{Video: prop.Video{
-		Width: a.o.Width, Height: a.o.Height, FrameRate: a.o.FrameRate, FrameFormat: frame.FormatI420,
+		Width: a.shape.width, Height: a.shape.height, FrameRate: a.shape.fps, FrameFormat: frame.FormatI420,
 	}}}
 }
 
@@ -47,16 +54,17 @@ func (a *adapter) Properties() []prop.Media {
 func (a *adapter) VideoRecord(prop.Media) (video.Reader, error) {
 	view := a.o.Camera.Watch()
 	context.AfterFunc(a.ctx, view.Close)
-	// Always the same picture with new pixels: mediadevices keeps the last 32 it was given, 44 MB of 720p otherwise.
-	picture := new(image.YCbCr)
-	next := pace{every: time.Duration(float64(time.Second) / float64(a.o.FrameRate))}
 	return video.ReaderFunc(func() (image.Image, func(), error) {
 		for {
 			f, err := view.Next(a.ctx)
 			if err != nil {
 				return nil, func() {}, a.fail(err)
 			}
-			if !next.take(f.At.Mono) {
+			wanted, err := a.wanted()
+			if err != nil {
+				return nil, func() {}, err
+			}
+			if !wanted || !a.next.take(f.At.Mono) {
 				continue
 			}
 			a.asked = a.o.Clock.Now()
@@ -74,19 +82,46 @@ func (a *adapter) VideoRecord(prop.Media) (video.Reader, error) {
 			if !ok {
 				return img, func() {}, nil
 			}
-			if !picture.Rect.Empty() && picture.Rect.Size() != yuv.Rect.Size() {
+			if !a.sent.Rect.Empty() && a.sent.Rect.Size() != yuv.Rect.Size() {
 				return nil, func() {}, a.fail(errResized)
 			}
-			*picture = *yuv
-			return picture, func() {}, nil
+			*a.sent = *yuv
+			return a.sent, func() {}, nil
 		}
 	}), nil
+}
+
+// become takes another shape. The view stays open: a lens that closes and opens again costs seconds.
+func (a *adapter) become(s shape) {
+	a.shape, a.sent = s, new(image.YCbCr)
+	a.next = pace{every: time.Duration(float64(time.Second) / float64(s.fps))}
+}
+
+// wanted says whether the ladder has room for a picture now. errShape: for one of another shape.
+func (a *adapter) wanted() (bool, error) {
+	p := a.o.plan()
+	if p.Step == ladder.Stills {
+		if !a.stands {
+			a.o.Log.Info("live: picture stopped: the link carries too little")
+			a.out.drop()
+		}
+		a.stands = true
+		return false, nil
+	}
+	if a.o.shape(p) != a.shape {
+		return false, errShape
+	}
+	if a.stands || a.out.stale() {
+		a.stands = false
+		a.onKey()
+	}
+	return !a.out.behind(p.Bitrate), nil
 }
 
 // picture is a frame as the encoder wants it: no larger than what is to be sent, in video range. A JPEG's damage is let
 // pass: the next one comes in a moment.
 func (a *adapter) picture(f device.Frame) (image.Image, error) {
-	most := image.Pt(a.o.Width, a.o.Height)
+	most := image.Pt(a.shape.width, a.shape.height)
 	if f.Format == device.MJPEG {
 		m, err := a.dec.Decode(f.Data, most)
 		if errors.Is(err, turbojpeg.ErrDamaged) {
@@ -141,7 +176,7 @@ type source struct {
 
 // newSource registers the camera under a name of its own and takes it back by that name. It does not go through
 // GetUserMedia, which would open every other driver of the process to compare them.
-func newSource(ctx context.Context, o Options) (_ *source, err error) {
+func newSource(ctx context.Context, o Options, out *outlet, onKey func()) (_ *source, err error) {
 	dec, err := turbojpeg.New()
 	if err != nil {
 		return nil, fmt.Errorf("live: %w", err)
@@ -153,7 +188,8 @@ func newSource(ctx context.Context, o Options) (_ *source, err error) {
 			dec.Close()
 		}
 	}()
-	a := &adapter{ctx: ctx, stop: cancel, o: o, dec: dec}
+	a := &adapter{ctx: ctx, stop: cancel, o: o, out: out, onKey: onKey, dec: dec}
+	a.become(o.shape(o.plan()))
 	label := "telecart-" + rand.Text()
 	m := driver.GetManager()
 	if err := m.Register(a, driver.Info{Label: label, DeviceType: driver.Camera}); err != nil {

@@ -82,8 +82,8 @@ func run(ctx context.Context, t *try, session func(context.Context, *try) error)
 }
 
 // connection makes this side's, for the time of ctx.
-func (t *try) connection(ctx context.Context) (*webrtc.PeerConnection, error) {
-	o := peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.H264()}, Disconnected: disconnected, Failed: failed}
+func (t *try) connection(ctx context.Context, o peer.Options) (*webrtc.PeerConnection, error) {
+	o.Disconnected, o.Failed = disconnected, failed
 	servers := t.servers
 	if t.turn.Dial != nil {
 		d := dialer{ctx, t.turn.Dial, map[string]string{}}

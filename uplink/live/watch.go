@@ -13,6 +13,7 @@ import (
 	"github.com/pion/webrtc/v4"
 
 	"telecart/device/kit"
+	"telecart/uplink/live/peer"
 )
 
 // WatchOptions say what to watch.
@@ -52,7 +53,7 @@ func Watch(ctx context.Context, o WatchOptions) error {
 
 // watch is one session.
 func watch(ctx context.Context, o WatchOptions, t *try) (end error) {
-	pc, err := t.connection(ctx)
+	pc, err := t.connection(ctx, peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.H264()}})
 	if err != nil {
 		return err
 	}

@@ -21,8 +21,9 @@ const (
 // packet is one RTP packet of a source on its way to all lanes, which share it: nobody writes to it.
 type packet struct {
 	rtp.Packet
-	source uint64 // which publisher it came from
-	entry  bool   // a viewer can start here
+	source  uint64 // which publisher it came from
+	entry   bool   // a viewer can start here
+	padding bool   // a publisher's probe of its link, while its picture is stopped: no viewer gets it
 }
 
 // relay carries one medium (picture or sound) of one stream from its present source to its lanes.
@@ -76,7 +77,7 @@ func (r *relay) needKey() {
 
 // forward hands a packet to every lane. It never blocks.
 func (r *relay) forward(p *packet) {
-	p.entry = !r.video || startsPicture(p.Payload)
+	p.entry = !p.padding && (!r.video || startsPicture(p.Payload))
 	for _, l := range *r.lanes.Load() {
 		l.push(p)
 	}
@@ -159,6 +160,8 @@ type seam struct {
 	first  uint16
 	seqOff uint16
 	tsOff  uint32
+	probed uint16 // of the source, its latest padding
+	probes bool   // there was some
 	seq    uint16 // highest passed
 	ts     uint32 // of it
 	at     time.Time
@@ -169,10 +172,17 @@ func (s *seam) pass(p *packet, now time.Time, out *rtp.Packet) bool {
 	if p.source < s.source {
 		return false // a straggler of the publisher before
 	}
+	if p.padding { // a number that no viewer shall miss: the picture goes on behind it as if it had not been
+		if p.source == s.source {
+			s.open, s.probed, s.probes = false, p.SequenceNumber, true
+		}
+		return false
+	}
 	if p.source > s.source || !s.open {
-		if !p.entry {
+		if !p.entry || p.source == s.source && s.probes && int16(p.SequenceNumber-s.probed) < 0 {
 			return false
 		}
+		s.probes = false
 		switch {
 		case !s.begun:
 			s.seqOff, s.tsOff = 0, 0

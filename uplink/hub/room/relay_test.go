@@ -21,6 +21,10 @@ func pkt(source uint64, seq uint16, ts uint32, entry bool) *packet {
 	return p
 }
 
+func padding(source uint64, seq uint16) *packet {
+	return &packet{source: source, padding: true, Packet: rtp.Packet{Header: rtp.Header{SequenceNumber: seq}}}
+}
+
 func TestSeam(t *testing.T) {
 	type in struct {
 		p   *packet
@@ -49,6 +53,20 @@ func TestSeam(t *testing.T) {
 			{pkt(2, 8, 70, true), 2 * time.Second, 103, 12000 + 90000},
 			{pkt(1, 103, 15000, false), 2 * time.Second, -1, 0},
 			{pkt(2, 9, 3070, false), 2 * time.Second, 104, 12000 + 90000 + 3000},
+		},
+		"padding is not missed": {
+			{pkt(1, 10, 1000, true), 0, 10, 1000},
+			{pkt(1, 11, 1000, false), 0, 11, 1000},
+			{padding(1, 13), 0, -1, 0},
+			{pkt(1, 12, 2000, false), 0, -1, 0}, // it came too late
+			{padding(1, 15), 0, -1, 0},
+			{padding(1, 14), 0, -1, 0},
+			{pkt(1, 11, 1000, true), 0, -1, 0}, // an old key frame is no way back
+			{pkt(1, 17, 9000, false), 0, -1, 0},
+			{pkt(1, 18, 9000, true), 0, 12, 9000},
+			{pkt(1, 17, 9000, false), 0, -1, 0},
+			{pkt(1, 20, 9000, false), 0, 14, 9000},
+			{pkt(1, 19, 9000, false), 0, 13, 9000},
 		},
 		"two sources at the same moment still move time on": {
 			{pkt(1, 1, 500, true), 0, 1, 500},

@@ -154,12 +154,9 @@ func (s *session) receive(t *webrtc.TrackRemote) {
 		if err != nil {
 			return
 		}
-		if p.PaddingSize > 0 && len(p.Payload) == 0 {
-			continue // probes are for this hop
-		}
 		relay.forward(&packet{Packet: rtp.Packet{Payload: p.Payload, Header: rtp.Header{
 			Marker: p.Marker, SequenceNumber: p.SequenceNumber, Timestamp: p.Timestamp,
-		}}, source: source})
+		}}, source: source, padding: p.PaddingSize > 0 && len(p.Payload) == 0})
 	}
 }
 

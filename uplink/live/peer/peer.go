@@ -56,6 +56,7 @@ type Options struct {
 	Public []string                    // addresses to tell the other end instead of this machine's own (one-to-one NAT)
 	Own    []string                    // but for these, which are told as they are
 	Dialer Dialer                      // of connections to TURN servers over TCP and TLS; nil is this machine's network
+	Ladder Ladder                      // what is sent is counted, and reported on; nil: it is numbered only
 	// When silence becomes "disconnected", and how much longer it takes to be "failed" and final.
 	Disconnected, Failed time.Duration
 }
@@ -84,11 +85,13 @@ func New(o Options) (*webrtc.API, error) {
 		}
 	}
 	reg := &interceptor.Registry{}
+	if o.Ladder != nil {
+		reg.Add(&numbering{ladder: o.Ladder})
+	}
 	for _, configure := range []func() error{
 		func() error { return webrtc.ConfigureNack(m, reg) },
 		func() error { return webrtc.ConfigureRTCPReports(reg) },
-		func() error { return webrtc.ConfigureTWCCHeaderExtensionSender(m, reg) },
-		func() error { return webrtc.ConfigureTWCCSender(m, reg) },
+		func() error { return feedback(m, reg, o.Ladder) },
 	} {
 		if err := configure(); err != nil {
 			return nil, fmt.Errorf("peer: interceptors: %w", err)
