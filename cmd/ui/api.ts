@@ -49,6 +49,14 @@ export interface Samples { instrument: string; quantity: string; rate_hz: number
 export interface Damage { segments: number; items: DamagedItem[]; more: number }
 export interface DamagedItem { number: number; kind?: Kind; at?: string } // without a kind its entry itself is lost
 
+/** Where the cart's ladder stands: what its link carries, and what became of the moving picture. */
+export interface Ladder {
+  step: "full" | "smaller" | "stills"; // stills: the moving picture is paused
+  kbps: number; // that the link carries
+  used_kbps: number;
+  log: { at: string; code: "stills" | "pictures" | "smaller" | "larger"; kbps: number }[]; // the latest steps, the oldest first
+}
+
 /** Every command carries an id; exactly one reply carries it back. */
 export interface Command { id: number; verb: string; [arg: string]: unknown }
 export interface Reply { reply: number; ok: boolean; problem?: Problem; result?: unknown }
@@ -103,6 +111,7 @@ export interface BedsideState {
     since: string;
     watchers: string[];
     error?: string;
+    ladder?: Ladder; // while pictures are sent
   };
   leases: Lease[];
   notices: Notice[];
@@ -185,6 +194,7 @@ export interface ConsoleConsult {
   watchers: string[];
   streams: { instrument: string; stream: string; publishing: boolean }[];
   mine: boolean; // I take part
+  ladder?: Ladder; // while pictures are sent
 }
 
 export interface ConsoleItem {

@@ -97,10 +97,18 @@ func (l *Ladder) Want(now time.Time, d Demand) {
 // Items takes how many bytes of items the link has brought through since it began.
 func (l *Ladder) Items(now time.Time, total int64) {
 	l.items.add(l.at(now), total)
-	if len(l.tracks) == 0 {
+	if !l.Media(now) {
 		l.est.onlyItems(l.at(now), l.items.rate(), l.demand.Backlog)
 	}
 	l.Tick(now)
+}
+
+// quietFor is for how long nothing is reported before the ladder takes it that there is no media: probes are more frequent.
+const quietFor = 5 * time.Second
+
+// Media says whether media uses the link now.
+func (l *Ladder) Media(now time.Time) bool {
+	return len(l.tracks) > 0 && (l.flying() > 0 || l.est.heard > 0 && l.at(now)-l.est.heard < quietFor)
 }
 
 // Tick lets time pass: at least every 100 ms while there are sessions.

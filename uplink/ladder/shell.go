@@ -75,11 +75,11 @@ func (s *Shell) Items(total int64) {
 	s.l.Items(s.clock.Now(), total)
 }
 
-// Live says whether there are media sessions: without them nobody has to share.
-func (s *Shell) Live() bool {
+// Media is Ladder.Media: without media nobody has to share.
+func (s *Shell) Media() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.sessions) > 0
+	return s.l.Media(s.clock.Now())
 }
 
 // Shares is Ladder.Shares.

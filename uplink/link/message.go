@@ -124,6 +124,8 @@ type ConsultState struct {
 	Phase      string   `json:"phase"`           // offered (waits for the nurse), live, paused, waiting-continue, calling
 	Publishing []string `json:"publishing"`      // streams that are being sent
 	Error      string   `json:"error,omitempty"` // why a stream isn't, as a code
+	// Ladder is what the link carries of it, while pictures are sent.
+	Ladder *LadderState `json:"ladder,omitempty"`
 }
 
 // Call is the nurse asking for a specialist.

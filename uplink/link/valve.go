@@ -18,6 +18,7 @@ type valve struct {
 	since time.Time          // begin of the present window
 	got   uint64             // bytes delivered in it
 	best  peak               // bytes a second, of the windows
+	total uint64             // bytes delivered since the first one
 }
 
 const (
@@ -67,6 +68,7 @@ func (v *valve) room(now time.Time, all map[*socket]gauge) int {
 		before, known := v.flows[s]
 		if known && g.acked > before {
 			v.got += g.acked - before
+			v.total += g.acked - before
 		}
 		v.flows[s] = max(before, g.acked)
 		flying, mss = flying+g.flying, max(mss, g.mss)

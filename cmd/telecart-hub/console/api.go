@@ -86,6 +86,8 @@ type consult struct {
 	Watchers  []string  `json:"watchers"`
 	Streams   []stream  `json:"streams"`
 	Mine      bool      `json:"mine"`
+
+	Ladder *link.LadderState `json:"ladder,omitempty"`
 }
 
 type stream struct {
@@ -195,6 +197,7 @@ func showConsult(v clinic.CartView, who string) *consult {
 	out := &consult{ID: k.ID, Encounter: k.Encounter, By: k.By.Name, Phase: string(k.Phase()), Since: k.Since, Watchers: v.Watchers, Streams: []stream{}, Mine: k.Member(who)}
 	sending := map[string]bool{}
 	if at := v.Presence.Consult; at != nil && at.ID == k.ID && v.State != clinic.Offline {
+		out.Ladder = at.Ladder
 		for _, s := range at.Publishing {
 			sending[s] = true
 		}

@@ -70,6 +70,7 @@ type Agent struct {
 	waves     *waves
 	codes     code.Site
 	consult   *consults
+	ladder    *sharing
 	drivers   []device.Driver
 	plugs     plugs
 	inputs    fan[device.Input]
@@ -133,6 +134,7 @@ func New(o Options) (*Agent, error) {
 		}
 		a.id.Proxy = http.ProxyURL(u)
 	}
+	a.ladder = newSharing(a)
 	a.consult = newConsults(a)
 	a.plugs = plugs{a: a, machine: o.Machine}
 	if err := a.loadKeys(); err != nil {
@@ -180,7 +182,7 @@ func (a *Agent) Run(ctx context.Context) error {
 		"instruments": func(ctx context.Context) error {
 			<-listening // what an instrument says first counts too
 			return a.sup.Run(ctx)
-		}, "hotplug": a.plugs.run, "samples": func(ctx context.Context) error { return a.listen(ctx, listening) }, "link": a.keepLink, "consult": a.consult.run, "chores": a.chores,
+		}, "hotplug": a.plugs.run, "samples": func(ctx context.Context) error { return a.listen(ctx, listening) }, "link": a.keepLink, "consult": a.consult.run, "ladder": a.ladder.run, "chores": a.chores,
 		"patient": a.takePatients, "erasing": a.erase, "disk": a.watchDisk,
 	} {
 		wg.Go(func() {
@@ -263,7 +265,7 @@ func (a *Agent) boxes() []*outbox.Outbox {
 // newLink makes the client; it dials once there is an identity.
 func (a *Agent) newLink() *link.Client {
 	o := link.Options{Version: a.version, Run: a.run, Clock: a.clock, Log: a.log, Books: a.boxes, Presence: a.presence,
-		Receive: a.receive, Changed: func(link.Status) { a.consult.nudge(); a.change() }, Welcomed: a.welcomed,
+		Receive: a.receive, Share: a.ladder.items, Changed: func(link.Status) { a.consult.nudge(); a.change() }, Welcomed: a.welcomed,
 		Held: func() uint64 { a.mu.Lock(); defer a.mu.Unlock(); return a.keys.Version }}
 	if me, err := a.id.Identity(); err == nil {
 		t, err := a.id.Transport()

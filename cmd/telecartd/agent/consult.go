@@ -254,7 +254,10 @@ func (c *consults) session(ctx context.Context, s *sending) error {
 	if c, ok := c.a.sup.Coded(s.stream.Instrument); ok {
 		coded = c
 	}
-	return live.Publish(ctx, live.Options{Endpoint: endpoint, Coded: coded, Token: s.stream.Token, HTTP: &http.Client{Transport: t}, Camera: cam, Turn: live.Turn{Dial: c.a.id.DialTurn, Way: &c.way},
+	share := c.a.ladder.shell.Session()
+	defer share.Close()
+	return live.Publish(ctx, live.Options{Endpoint: endpoint, Coded: coded, Ladder: share, Token: s.stream.Token, HTTP: &http.Client{Transport: t},
+		Camera: cam, Turn: live.Turn{Dial: c.a.id.DialTurn, Way: &c.way},
 		Decode: camera.Decode, Bitrate: c.a.set.Live.Bitrate, FrameRate: c.a.set.Live.FrameRate, Clock: c.a.clock, Log: c.a.log,
 		Stats: func(live.Stats) {
 			if first {
@@ -389,7 +392,7 @@ func (c *consults) view() (*ConsultView, []steer.Lease) {
 	switch {
 	case c.want_ != nil:
 		w := c.want_
-		return &ConsultView{ID: w.ID, By: w.By, Phase: state.Phase, Since: w.Since, Watchers: append([]string{}, w.Watchers...), Error: state.Error}, leases
+		return &ConsultView{ID: w.ID, By: w.By, Phase: state.Phase, Since: w.Since, Watchers: append([]string{}, w.Watchers...), Error: state.Error, Ladder: state.Ladder}, leases
 	case c.calling != nil:
 		return &ConsultView{Phase: "calling", Since: c.calling.since, Watchers: []string{}}, leases
 	}
@@ -423,6 +426,9 @@ func (c *consults) presence() (*link.ConsultState, []steer.Lease) {
 		}
 	}
 	slices.Sort(s.Publishing)
+	if len(s.Publishing) > 0 {
+		s.Ladder = c.a.ladder.state()
+	}
 	for _, p := range c.problems {
 		s.Error = p
 	}

@@ -75,6 +75,8 @@ type ConsultView struct {
 	Since    time.Time `json:"since"`
 	Watchers []string  `json:"watchers"`
 	Error    string    `json:"error,omitempty"`
+
+	Ladder *link.LadderState `json:"ladder,omitempty"`
 }
 
 // Item is one item of the open encounter that was captured in this run.

@@ -11,7 +11,7 @@ const root = resolve(import.meta.dirname, "../../..");
 const code = "([a-z]+(?:-[a-z]+)*)";
 
 interface Source { files: string; prefix: Prefix; find: RegExp[]; least: number }
-const prefixes = ["problem.", "reason.", "link.reason.", "notice.", "fleet.", "correct.", "event.", "strip.by.", "quantity.", "health.", "method.", "grade."] as const;
+const prefixes = ["problem.", "reason.", "link.reason.", "notice.", "fleet.", "correct.", "event.", "strip.by.", "quantity.", "health.", "method.", "grade.", "ladder.step.", "ladder.to."] as const;
 type Prefix = (typeof prefixes)[number];
 
 // A refusal is written with its status, in a table's line or where it is made.
@@ -44,6 +44,8 @@ const sources: Source[] = [
   { files: "capture/encounter.go", prefix: "event.", find: [new RegExp(`(?:event\\(|What: )"${code}"`, "g")], least: 2 },
   { files: "capture/encounter.go", prefix: "strip.by.", find: [new RegExp(`Source += "${code}"`, "g")], least: 3 },
   { files: "capture/quantity.go", prefix: "quantity.", find: [new RegExp(`Name: "${code}"`, "g")], least: 4 },
+  { files: "uplink/ladder/shares.go", prefix: "ladder.step.", find: [new RegExp(`\\bStep = "${code}"`, "g")], least: 3 },
+  { files: "uplink/ladder/shares.go", prefix: "ladder.to.", find: [new RegExp(`\\b(?:ToStills|ToPictures|Down|Up) +Code = "${code}"`, "g")], least: 4 },
   { files: "cmd/ui/readings.ts", prefix: "reason.", find: [new RegExp(`reason: [^{}\\n]*?"${code}"`, "g")], least: 3 },
   { files: "cmd/ui/socket.ts", prefix: "problem.", find: thrown, least: 4 },
   { files: "cmd/ui/base.tsx", prefix: "problem.", find: thrown, least: 1 },

@@ -3,6 +3,7 @@ import type { ConsoleCart, ConsoleItem } from "../../../ui/api.ts";
 import { charge, handOrder, handVitals, vitals } from "../../../ui/readings.ts";
 import { axes, cart, carts, encounter, full, ingrid, items, mensah, mine } from "./fixtures.ts";
 import { h264First } from "./hub.ts";
+import { gather, line } from "./ladder.tsx";
 import { savedValues, trendPoints, vitalPoints } from "./known.tsx";
 import { fleetState, knownState, pageState, stageState, worklistState } from "./states.ts";
 import { byHand, byKey, clamp, drag, nudge, wheel } from "./steering.ts";
@@ -90,6 +91,23 @@ describe("steering", () => {
     ["e", { "exposure-auto": 1 }],
     ["x", {}],
   ])("key %s", (key, want) => expect(byKey(axes, { ...at, focus: 60, "focus-auto": 1, "exposure-auto": 0 }, key)).toEqual(want));
+});
+
+describe("the ladder's graph", () => {
+  const at = (s: number, kbps: number) => ({ at: s * 1000, kbps, used: kbps / 2 });
+  it("keeps five minutes, and what its line begins with", () => {
+    const all = [0, 100, 200, 350, 450].reduce<ReturnType<typeof gather>>((p, s) => gather(p, at(s, s)), []);
+    expect(all.map((x) => x.at / 1000)).toEqual([100, 200, 350, 450]);
+    expect(gather(all, at(450, 1)).map((x) => x.kbps)).toEqual([100, 200, 350, 1]); // the same moment again: the newer one
+  });
+  it("is bounded", () => {
+    let all: ReturnType<typeof gather> = [];
+    for (let i = 0; i < 2000; i++) all = gather(all, at(i / 10, i));
+    expect(all.length).toBe(600);
+  });
+  it("draws steps that hold until the next, up to now", () => {
+    expect(line([at(150, 1000), at(300, 500)], 300_000, 1000, (x) => x.kbps)).toBe("M150.0,0.0H300.0V20.0H300");
+  });
 });
 
 it("asks for H.264 first and drops no codec", () => {

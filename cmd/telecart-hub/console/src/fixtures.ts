@@ -69,6 +69,7 @@ export const mine: Partial<ConsoleCart> = {
       { instrument: "camera", stream: "s2", publishing: false },
     ],
     mine: true,
+    ladder: { step: "stills", kbps: 210, used_kbps: 64, log: [{ at: ago(95), code: "smaller", kbps: 610 }, { at: ago(40), code: "stills", kbps: 240 }] },
   },
 };
 

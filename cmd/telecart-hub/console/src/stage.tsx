@@ -6,6 +6,7 @@ import { useCommand, useWords } from "../../../ui/base.tsx";
 import { Button, Confirm, ProblemLine, StateView } from "../../../ui/components.tsx";
 import { problemText, type ViewState } from "../../../ui/viewstate.ts";
 import type { Hub } from "./hub.ts";
+import { LadderLine } from "./ladder.tsx";
 import { useLivePicture } from "./livepicture.tsx";
 import { stageState } from "./states.ts";
 import { SteerPanel, useSteering } from "./steerpanel.tsx";
@@ -96,6 +97,7 @@ export function Stage(p: StageProps & { keys: { current: StageKeys | undefined }
               )}
             </figcaption>
           </figure>
+          {consult?.ladder && <LadderLine key={consult.id} ladder={consult.ladder} />}
           {c && <LiveWaves hub={p.hub} cart={c} />}
           <div class="stage-bar">
             <span class="row" role="group" aria-label={w.t("stage.sources")}>

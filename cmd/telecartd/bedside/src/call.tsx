@@ -5,6 +5,7 @@ import { useState } from "preact/hooks";
 import { useCommand, useWords } from "../../../ui/base.tsx";
 import { Button, Confirm, ProblemLine, Scroller, StateView } from "../../../ui/components.tsx";
 import type { BedsideState, Lease } from "../../../ui/api.ts";
+import { ladderWords } from "../../../ui/ladder.ts";
 import type { Words } from "../../../ui/strings/words.ts";
 import type { Cart } from "./cart.ts";
 import { Picture } from "./picture.tsx";
@@ -106,6 +107,11 @@ export function CallView(p: ViewProps) {
         {c.phase === "live" && p.s.link.state === "up" && (
           <p class="lead" data-testid="call-who">
             {whoWords(w, p.s)}
+          </p>
+        )}
+        {c.ladder && c.ladder.step !== "full" && c.phase === "live" && p.s.link.state === "up" && (
+          <p class="lead" data-testid="call-ladder" data-step={c.ladder.step}>
+            {ladderWords(w, c.ladder)}
           </p>
         )}
         {c.error && p.s.link.state === "up" && (
