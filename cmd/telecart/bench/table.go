@@ -49,6 +49,11 @@ var table = [...]measure{
 	{"live_fps", "frames/s", "30 frames/s offered", 30, told, 0},
 	{"live_cpu_passthrough", "s of processor / s of video", "0.02 of one core", 0.02, atMost, 1},
 	{"live_passthrough_vs_udp", "x", "a bare UDP socket, same packets", 0, told, 0},
+	{"step_down_ms", "ms", "limit 1000 ms, 2 Mb/s to 300 kb/s", 1000, atMost, 1},
+	{"step_down_queue_ms", "ms", "limit 300 ms", 300, atMost, 1},
+	{"step_up_ms", "ms", "limit 10 s, 300 kb/s to 2 Mb/s", 10_000, atMost, 1},
+	{"lossy_fps", "frames/s", "25 decoded, 5 % loss at 2 Mb/s", 25, atLeast, 1},
+	{"lossy_max_freeze_ms", "ms", "limit 500 ms", 500, atMost, 1},
 	{"mjpeg_vs_std", "x", "image/jpeg and a scaler in Go, 1080p to 720p", 0, atLeast, 3},
 	{"mjpeg_ms", "ms", "", 0, told, 0},
 
