@@ -52,8 +52,9 @@ const (
 	KindLight       Kind = "light"
 	KindPower       Kind = "power"
 	KindClock       Kind = "clock"
-	KindRoom        Kind = "room" // of the room or the cart, no patient's
-	KindHand        Kind = "hand" // no instrument: a person measured and entered it
+	KindVoice       Kind = "voice" // the room's microphone and loudspeaker
+	KindRoom        Kind = "room"  // of the room or the cart, no patient's
+	KindHand        Kind = "hand"  // no instrument: a person measured and entered it
 )
 
 // Grade says how far an instrument's values go; "" is a medical instrument. It travels with every value.
@@ -229,7 +230,7 @@ type View interface {
 	Close()
 }
 
-// Sound is a stretch of what a stethoscope hears: 16 bits, one channel, as the converter gave it.
+// Sound is a stretch of what a stethoscope or a microphone hears: 16 bits, one channel, as the converter gave it.
 type Sound struct {
 	RateHz int
 	Values []int16 // not to be written to: several readers share it
@@ -247,6 +248,20 @@ type Microphone interface {
 // Ear is one listener's place at a microphone.
 type Ear interface {
 	Next(ctx context.Context) (Sound, error) // ErrGone when the microphone is gone
+	Close()
+}
+
+// Loudspeaker is an instrument that plays. It is on only while somebody speaks.
+type Loudspeaker interface {
+	Instrument
+	// Speak starts a mouth; what all of them say is heard together.
+	Speak() Mouth
+}
+
+// Mouth is one speaker's place at a loudspeaker: 16 bits, one channel, 48 kHz.
+type Mouth interface {
+	// Write waits until there is room for the values, at the pace at which they are played. ErrGone when the loudspeaker is gone.
+	Write(ctx context.Context, values []int16) error
 	Close()
 }
 

@@ -26,6 +26,7 @@ import (
 	"telecart/device/stethoscope"
 	"telecart/device/suntech"
 	"telecart/device/tmp117"
+	"telecart/device/voice"
 )
 
 // Table lists every driver, in the order in which they are shown.
@@ -42,6 +43,7 @@ func Table() []device.Driver {
 		suntech.Driver(),
 		ad8232.Driver(),
 		stethoscope.Driver(),
+		voice.Driver(),
 		scale.Driver(),
 		scanner.Driver(),
 		pedal.Driver(),

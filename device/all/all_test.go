@@ -49,7 +49,7 @@ func options(t *testing.T, d device.Driver) []string {
 
 func TestTable(t *testing.T) {
 	kinds := []device.Kind{device.KindCamera, device.KindThermometer, device.KindOximeter, device.KindCuff, device.KindECG, device.KindStethoscope,
-		device.KindScale, device.KindScanner, device.KindPedal, device.KindLight, device.KindPower, device.KindClock, device.KindRoom}
+		device.KindScale, device.KindScanner, device.KindPedal, device.KindLight, device.KindPower, device.KindClock, device.KindRoom, device.KindVoice}
 	seen := map[string]bool{}
 	for _, d := range Table() {
 		if d.Name == "" || seen[d.Name] || !slices.Contains(kinds, d.Kind) {

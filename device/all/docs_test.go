@@ -46,7 +46,7 @@ type row struct {
 var (
 	rowForm  = regexp.MustCompile(`(?m)^\| \[([a-z0-9]+)\]\(([a-z0-9]+)\) \|[^|]*\|([^|]*)\|([^|]*)\|([^|]*)\|[^|]*\|$`)
 	addrForm = regexp.MustCompile(`(?m)^\| (0x[0-9A-F]{2}) \|(.*)$`)
-	portForm = regexp.MustCompile("`((?:/|hw:|usb:|usb-port:)[^`]*)`")
+	portForm = regexp.MustCompile("`((?:default|/|hw:|usb:|usb-port:)[^`]*)`")
 	fileForm = regexp.MustCompile("(?m)^\\[[^]]*\\]\\(([^)]+)\\):\n\n```[a-z]*\n((?s:.*?))```$")
 )
 

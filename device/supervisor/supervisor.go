@@ -274,10 +274,16 @@ func (s *Supervisor) Shooter(name string) (device.Shooter, bool) {
 	return shooter{u}, ok
 }
 
-// Microphone finds a stethoscope.
+// Microphone finds a stethoscope, or the room's microphone.
 func (s *Supervisor) Microphone(name string) (device.Microphone, bool) {
 	u, ok := able[device.Microphone](s, name)
 	return microphone{u}, ok
+}
+
+// Loudspeaker finds what plays.
+func (s *Supervisor) Loudspeaker(name string) (device.Loudspeaker, bool) {
+	u, ok := able[device.Loudspeaker](s, name)
+	return loudspeaker{u}, ok
 }
 
 // Steerable finds what can be steered.
