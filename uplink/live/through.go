@@ -83,7 +83,9 @@ func run(ctx context.Context, t *try, session func(context.Context, *try) error)
 
 // connection makes this side's, for the time of ctx.
 func (t *try) connection(ctx context.Context, o peer.Options) (*webrtc.PeerConnection, error) {
-	o.Disconnected, o.Failed = disconnected, failed
+	if o.Disconnected == 0 {
+		o.Disconnected, o.Failed = disconnected, failed
+	}
 	servers := t.servers
 	if t.turn.Dial != nil {
 		d := dialer{ctx, t.turn.Dial, map[string]string{}}

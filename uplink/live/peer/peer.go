@@ -11,6 +11,7 @@ package peer
 import (
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/pion/dtls/v3"
@@ -85,14 +86,16 @@ func New(o Options) (*webrtc.API, error) {
 		}
 	}
 	reg := &interceptor.Registry{}
-	if o.Ladder != nil {
-		reg.Add(&numbering{ladder: o.Ladder})
+	with := []func() error{func() error { return webrtc.ConfigureRTCPReports(reg) }}
+	// Not for sound alone: on a link that is narrow enough to care, the feedback would take half as much as the voice itself, and what
+	// is repeated comes too late.
+	if slices.ContainsFunc(o.Codecs, func(c webrtc.RTPCodecParameters) bool { return c.MimeType != webrtc.MimeTypeOpus }) {
+		if o.Ladder != nil {
+			reg.Add(&numbering{ladder: o.Ladder})
+		}
+		with = append(with, func() error { return webrtc.ConfigureNack(m, reg) }, func() error { return feedback(m, reg, o.Ladder) })
 	}
-	for _, configure := range []func() error{
-		func() error { return webrtc.ConfigureNack(m, reg) },
-		func() error { return webrtc.ConfigureRTCPReports(reg) },
-		func() error { return feedback(m, reg, o.Ladder) },
-	} {
+	for _, configure := range with {
 		if err := configure(); err != nil {
 			return nil, fmt.Errorf("peer: interceptors: %w", err)
 		}
