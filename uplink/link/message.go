@@ -123,6 +123,7 @@ type ConsultState struct {
 	ID         string   `json:"id"`
 	Phase      string   `json:"phase"`           // offered (waits for the nurse), live, paused, waiting-continue, calling
 	Publishing []string `json:"publishing"`      // streams that are being sent
+	Muted      bool     `json:"muted,omitempty"` // the nurse turned the microphone off
 	Error      string   `json:"error,omitempty"` // why a stream isn't, as a code
 	// Ladder is what the link carries of it, while pictures are sent.
 	Ladder *LadderState `json:"ladder,omitempty"`
@@ -167,6 +168,7 @@ type Consult struct {
 	Since     time.Time `json:"since"`
 	Watchers  []string  `json:"watchers"` // all who see or hear now
 	Publish   []Stream  `json:"publish"`  // what the cart is to send
+	Hear      []Voice   `json:"hear,omitempty"`
 }
 
 // Stream is one WHIP session that the cart is to hold.
@@ -174,6 +176,13 @@ type Stream struct {
 	Instrument string `json:"instrument"`
 	Endpoint   string `json:"endpoint"` // path or URL
 	Token      string `json:"token"`
+}
+
+// Voice is a WHEP session that the cart is to hold and to play: somebody who takes part in the consult speaks.
+type Voice struct {
+	Stream
+	Name  string `json:"name"`            // as the bedside shows
+	Muted bool   `json:"muted,omitempty"` // nothing is said for now
 }
 
 // Notice is something the nurse is to be told, as a code with parameters for the string tables.

@@ -85,6 +85,9 @@ type consult struct {
 	Since     time.Time `json:"since"`
 	Watchers  []string  `json:"watchers"`
 	Streams   []stream  `json:"streams"`
+	Sounds    []stream  `json:"sounds"`
+	Muted     bool      `json:"muted"` // the cart's microphone, by the nurse
+	Voices    []voice   `json:"voices"`
 	Mine      bool      `json:"mine"`
 
 	Ladder *link.LadderState `json:"ladder,omitempty"`
@@ -94,6 +97,14 @@ type stream struct {
 	Instrument string `json:"instrument"`
 	Stream     string `json:"stream"`
 	Publishing bool   `json:"publishing"`
+}
+
+// voice is a member who can be heard, or is muted.
+type voice struct {
+	Source string `json:"source"` // what watch takes
+	Name   string `json:"name"`
+	Muted  bool   `json:"muted"`
+	Mine   bool   `json:"mine"`
 }
 
 type item struct {
@@ -194,17 +205,24 @@ func showDamage(d *link.Damage) *link.Damage {
 
 func showConsult(v clinic.CartView, who string) *consult {
 	k := v.Consult
-	out := &consult{ID: k.ID, Encounter: k.Encounter, By: k.By.Name, Phase: string(k.Phase()), Since: k.Since, Watchers: v.Watchers, Streams: []stream{}, Mine: k.Member(who)}
+	out := &consult{ID: k.ID, Encounter: k.Encounter, By: k.By.Name, Phase: string(k.Phase()), Since: k.Since, Watchers: v.Watchers, Streams: []stream{}, Sounds: []stream{}, Voices: []voice{}, Mine: k.Member(who)}
 	sending := map[string]bool{}
 	if at := v.Presence.Consult; at != nil && at.ID == k.ID && v.State != clinic.Offline {
 		out.Ladder = at.Ladder
 		for _, s := range at.Publishing {
 			sending[s] = true
 		}
+		out.Muted = at.Muted
 	}
 	for _, camera := range v.Cameras {
 		name := clinic.StreamName(v.Tenant, v.Name, camera)
 		out.Streams = append(out.Streams, stream{camera, name, sending[camera] || sending[name]})
+	}
+	for _, mic := range v.Sounds {
+		out.Sounds = append(out.Sounds, stream{mic, clinic.StreamName(v.Tenant, v.Name, mic), sending[mic]})
+	}
+	for _, s := range v.Voices {
+		out.Voices = append(out.Voices, voice{s.Source, s.Name, s.Muted, s.Who == who})
 	}
 	return out
 }

@@ -44,7 +44,7 @@ func (h *hub) routes() []route {
 		{doorMetrics, "GET", "/healthz", h.health},
 		{doorMetrics, "GET", "/metrics", promhttp.HandlerFor(h.metrics.registry, promhttp.HandlerOpts{})},
 	}
-	for _, at := range []struct{ door, kind string }{{doorCarts, "whip"}, {doorPeople, "whep"}} {
+	for _, at := range []struct{ door, kind string }{{doorCarts, "whip"}, {doorCarts, "whep"}, {doorPeople, "whip"}, {doorPeople, "whep"}} {
 		for _, method := range []string{"POST", "OPTIONS"} {
 			out = append(out, route{at.door, method, "/v1/" + at.kind + "/{stream}", live})
 		}

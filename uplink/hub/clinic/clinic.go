@@ -116,6 +116,7 @@ type station struct {
 	said     time.Time // when the presence came
 	consult  *Consult  // the latest; it may be over
 	streams  map[string]publishing
+	speaking map[string]*speaker // by account
 	problems []string
 	desired  uint64
 }

@@ -55,7 +55,7 @@ func (s *Service) desired(st *station, conn *connection) *link.Desired {
 	}
 	if c := st.consult; c != nil && !c.Over() && c.Base != Calling {
 		d.Consult = &link.Consult{ID: c.ID, Encounter: c.Encounter, By: c.By.Name, Accepted: c.Touched, Paused: c.Base == Paused || c.Base == Waiting,
-			Since: c.Since, Watchers: s.watchers(st), Publish: s.publish(st)}
+			Since: c.Since, Watchers: s.watchers(st), Publish: s.publish(st), Hear: s.hear(st)}
 	}
 	if !conn.fresh(d) {
 		return nil
@@ -88,15 +88,15 @@ func (s *Service) sameSite(st *station) map[string]bool {
 	return out
 }
 
-// publish is a stream for every camera while somebody who takes part in a live consult is there to see it: a lens that nobody
-// looks through is off.
+// publish is a stream for every camera and microphone while somebody who takes part in a live consult is there to see and hear: a
+// lens that nobody looks through is off.
 func (s *Service) publish(st *station) []link.Stream {
 	out := []link.Stream{}
 	if st.consult.Base != Live || len(s.watchers(st)) == 0 {
 		return out
 	}
 	now := s.o.Clock.Now()
-	for _, i := range cameras(st.presence) {
+	for _, i := range append(cameras(st.presence), microphones(st.presence)...) {
 		stream := StreamName(st.Tenant, st.Name, i)
 		p, ok := st.streams[stream]
 		if !ok || p.ends.Sub(now) < publishRenew {
@@ -180,7 +180,7 @@ func (s *Service) consult(tenant, id string) (*station, error) {
 	return nil, fmt.Errorf("%w: consult %q", ErrUnknown, id)
 }
 
-// WatchStream lets a member of a live consult watch one of its cameras: a WHEP address and a token for some minutes.
+// WatchStream lets a member of a live consult watch one of its cameras, or hear one of its voices: a WHEP address and a token for some minutes.
 func (s *Service) WatchStream(w Who, consult, instrument string) (endpoint, token string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -192,8 +192,8 @@ func (s *Service) WatchStream(w Who, consult, instrument string) (endpoint, toke
 		return "", "", ErrMember
 	case st.consult.Base != Live:
 		return "", "", fmt.Errorf("%w: it is %s", ErrNotNow, st.consult.Phase())
-	case !slices.Contains(cameras(st.presence), instrument):
-		return "", "", fmt.Errorf("%w: no camera %q is there", ErrUnknown, instrument)
+	case !slices.Contains(cameras(st.presence), instrument) && !s.hears(st, instrument):
+		return "", "", fmt.Errorf("%w: nothing called %q is there", ErrUnknown, instrument)
 	}
 	stream := StreamName(st.Tenant, st.Name, instrument)
 	return whep(stream), s.o.Tokens.Issue(consult, stream, Watch, w.ID, watchLife), nil
@@ -320,6 +320,8 @@ type CartView struct {
 	Consult   *Consult   // present, or over for less than a minute
 	Watchers  []string
 	Cameras   []string
+	Sounds    []string // microphones
+	Voices    []Voice  // of members
 	Problems  []string
 }
 
@@ -336,7 +338,8 @@ func (s *Service) Carts(tenant string) []CartView {
 			continue
 		}
 		v := CartView{Cart: st.Cart, State: st.state, Since: st.since, Version: st.version, Presence: st.presence,
-			Watchers: s.watchers(st), Cameras: cameras(st.presence), Problems: append(slices.Clone(st.problems), troubles(st.presence)...)}
+			Watchers: s.watchers(st), Cameras: cameras(st.presence), Sounds: microphones(st.presence), Voices: s.voices(st),
+			Problems: append(slices.Clone(st.problems), troubles(st.presence)...)}
 		if c := st.consult; c != nil && (!c.Over() || s.o.Clock.Now().Sub(c.Since) < endedShows) {
 			shown := *c
 			v.Consult = &shown

@@ -69,6 +69,8 @@ func (s *Service) unwatch(key tenantID[string]) {
 	for _, st := range s.carts {
 		if st.Tenant == key.tenant && st.consult != nil {
 			s.kick(s.o.Tokens.Void(st.consult.ID, Watch, key.id))
+			s.hush(st, key.id)
+			s.settle(st)
 		}
 	}
 }

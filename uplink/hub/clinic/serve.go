@@ -327,12 +327,14 @@ func (s *Service) step(ctx context.Context, st *station, e Event) error {
 	if before.Base == Live && next.Base != Live {
 		s.kick(s.o.Tokens.Void(next.ID, Publish, ""))
 		clear(st.streams)
+		clear(st.speaking)
 	}
 	if next.Over() {
 		s.kick(s.o.Tokens.Void(next.ID, Watch, ""))
 	}
 	if e.Verb == Leave {
 		s.kick(s.o.Tokens.Void(next.ID, Watch, e.Who.ID))
+		s.hush(st, e.Who.ID)
 	}
 	return nil
 }
