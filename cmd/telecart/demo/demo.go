@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"telecart/cmd/telecart/stage"
@@ -56,6 +57,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer reader.Unplug()
 	s.More = []stage.Twin{
 		{Name: "cuff", Driver: "suntech"}, {Name: "ecg", Driver: "ad8232"}, {Name: "stethoscope", Driver: "stethoscope"},
+		{Name: "voice", Driver: "voice", Options: map[string]string{"record": filepath.Join(dir, "loudspeaker.wav")}},
 		{Name: "scale", Driver: "scale"}, {Name: "scanner", Driver: "scanner", Port: reader.Port()},
 		{Name: "light", Driver: "light"}, {Name: "battery", Driver: "max17048"}}
 	link, err := stage.NewLink(s)

@@ -13,11 +13,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,7 +119,10 @@ func (s *Stage) hubConfig() string  { return filepath.Join(s.Dir, "hub.toml") }
 func (s *Stage) cartConfig() string { return filepath.Join(s.Dir, "telecartd.toml") }
 
 // Twin is a simulated instrument. Port is where a twin outside the agent is found; "": the driver makes its own.
-type Twin struct{ Name, Driver, Port string }
+type Twin struct {
+	Name, Driver, Port string
+	Options            map[string]string
+}
 
 // MakeCart writes the cart's settings: a camera, a thermometer, an oximeter, and what More names.
 func (s *Stage) MakeCart() error {
@@ -153,6 +158,9 @@ port = "twin"
 `, s.CartDir(), s.Site, s.Proxy, s.Bedside, s.CartMetrics, camera)
 	for _, i := range s.More {
 		set += fmt.Sprintf("[[instrument]]\nname = %q\ndriver = %q\nport = %q\n", i.Name, i.Driver, cmp.Or(i.Port, "twin"))
+		for _, name := range slices.Sorted(maps.Keys(i.Options)) {
+			set += fmt.Sprintf("options.%s = %q\n", name, i.Options[name])
+		}
 	}
 	return os.WriteFile(s.cartConfig(), []byte(set), 0o600)
 }

@@ -148,6 +148,8 @@ func (a *Agent) Command(ctx context.Context, verb string, raw json.RawMessage) (
 		return nil, a.consult.call(in.Reason, verb == "cancel-call")
 	case "answer":
 		return nil, a.consult.answer(in.Verb)
+	case "mute", "unmute":
+		return nil, a.consult.sound.mute(verb)
 	case "take-back":
 		return nil, a.consult.takeBack(in.Instrument)
 	case "give-back":

@@ -26,6 +26,7 @@ type consults struct {
 	a     *Agent
 	wake  chan struct{}
 	axesC chan string // a camera's axes are to be read again
+	sound *sounds
 
 	mu       sync.Mutex
 	want_    *link.Consult
@@ -58,7 +59,7 @@ type sending struct {
 const longOutage = 10 * time.Minute
 
 func newConsults(a *Agent) *consults {
-	c := &consults{a: a, wake: make(chan struct{}, 1), axesC: make(chan string, 16), sending: map[string]*sending{}, shells: map[string]*steer.Shell{}, running: map[string]bool{},
+	c := &consults{a: a, wake: make(chan struct{}, 1), axesC: make(chan string, 16), sound: newSounds(a), sending: map[string]*sending{}, shells: map[string]*steer.Shell{}, running: map[string]bool{},
 		known: map[string][]device.Axis{}, problems: map[string]string{}}
 	for _, i := range a.set.Instrument {
 		c.steers(i.Name)
@@ -151,10 +152,13 @@ func (c *consults) reconcile(ctx context.Context) {
 	if !c.lostAt.IsZero() && now.Sub(c.lostAt) >= longOutage {
 		c.mustTap = true
 	}
-	wanted := map[string]link.Stream{}
+	wanted, talking := map[string]link.Stream{}, (*link.Consult)(nil)
 	if c.live() && !c.mustTap {
+		talking = c.want_
 		for _, s := range c.want_.Publish {
-			wanted[s.Instrument] = s
+			if !c.sound.carries(s.Instrument) {
+				wanted[s.Instrument] = s
+			}
 		}
 	}
 	var stopped []*sending
@@ -166,6 +170,7 @@ func (c *consults) reconcile(ctx context.Context) {
 		}
 	}
 	c.mu.Unlock()
+	c.sound.reconcile(ctx, talking)
 	for _, s := range stopped {
 		<-s.done
 	}
@@ -257,7 +262,7 @@ func (c *consults) session(ctx context.Context, s *sending) error {
 	share := c.a.ladder.shell.Session()
 	defer share.Close()
 	return live.Publish(ctx, live.Options{Endpoint: endpoint, Coded: coded, Ladder: share, Token: s.stream.Token, HTTP: &http.Client{Transport: t},
-		Camera: cam, Turn: live.Turn{Dial: c.a.id.DialTurn, Way: &c.way},
+		Camera: cam, Turn: c.turn(),
 		Decode: camera.Decode, Bitrate: c.a.set.Live.Bitrate, FrameRate: c.a.set.Live.FrameRate, Clock: c.a.clock, Log: c.a.log,
 		Stats: func(live.Stats) {
 			if first {
@@ -266,6 +271,9 @@ func (c *consults) session(ctx context.Context, s *sending) error {
 			}
 		}})
 }
+
+// turn is how media goes where UDP does not come through.
+func (c *consults) turn() live.Turn { return live.Turn{Dial: c.a.id.DialTurn, Way: &c.way} }
 
 func (c *consults) mark(s *sending, up bool, err error) {
 	c.mu.Lock()
@@ -279,6 +287,7 @@ func (c *consults) mark(s *sending, up bool, err error) {
 }
 
 func (c *consults) stop() {
+	c.sound.reconcile(context.Background(), nil)
 	c.mu.Lock()
 	all := slices.Collect(maps.Values(c.sending))
 	c.sending = map[string]*sending{}
@@ -392,7 +401,8 @@ func (c *consults) view() (*ConsultView, []steer.Lease) {
 	switch {
 	case c.want_ != nil:
 		w := c.want_
-		return &ConsultView{ID: w.ID, By: w.By, Phase: state.Phase, Since: w.Since, Watchers: append([]string{}, w.Watchers...), Error: state.Error, Ladder: state.Ladder}, leases
+		return &ConsultView{ID: w.ID, By: w.By, Phase: state.Phase, Since: w.Since, Watchers: append([]string{}, w.Watchers...),
+			Voice: c.sound.view(), Error: state.Error, Ladder: state.Ladder}, leases
 	case c.calling != nil:
 		return &ConsultView{Phase: "calling", Since: c.calling.since, Watchers: []string{}}, leases
 	}
@@ -425,8 +435,10 @@ func (c *consults) presence() (*link.ConsultState, []steer.Lease) {
 			s.Publishing = append(s.Publishing, name)
 		}
 	}
+	heard, muted := c.sound.sending()
+	s.Publishing, s.Muted = append(s.Publishing, heard...), muted
 	slices.Sort(s.Publishing)
-	if len(s.Publishing) > 0 {
+	if len(s.Publishing) > len(heard) {
 		s.Ladder = c.a.ladder.state()
 	}
 	for _, p := range c.problems {

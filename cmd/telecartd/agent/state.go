@@ -69,12 +69,13 @@ type LinkView struct {
 }
 
 type ConsultView struct {
-	ID       string    `json:"id"`
-	By       string    `json:"by"`
-	Phase    string    `json:"phase"`
-	Since    time.Time `json:"since"`
-	Watchers []string  `json:"watchers"`
-	Error    string    `json:"error,omitempty"`
+	ID       string     `json:"id"`
+	By       string     `json:"by"`
+	Phase    string     `json:"phase"`
+	Since    time.Time  `json:"since"`
+	Watchers []string   `json:"watchers"`
+	Voice    *VoiceView `json:"voice,omitempty"` // while it is live
+	Error    string     `json:"error,omitempty"`
 
 	Ladder *link.LadderState `json:"ladder,omitempty"`
 }
