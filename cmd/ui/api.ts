@@ -26,7 +26,7 @@ export interface Axis { name: string; unit: string; min: number; max: number; st
 
 export interface Instrument {
   name: string;
-  kind: "camera" | "thermometer" | "oximeter" | "cuff" | "ecg" | "stethoscope" | "scale" | "scanner" | "pedal" | "light" | "power" | "clock" | "room";
+  kind: "camera" | "thermometer" | "oximeter" | "cuff" | "ecg" | "stethoscope" | "scale" | "scanner" | "pedal" | "light" | "power" | "clock" | "room" | "voice";
   health: Health;
   since: string;
   twin: boolean;
@@ -110,6 +110,7 @@ export interface BedsideState {
     phase: "calling" | "offered" | "live" | "paused" | "waiting-continue";
     since: string;
     watchers: string[];
+    voice?: { muted: boolean; sent: boolean; heard: string[] }; // while it is live; absent: this cart has no microphone
     error?: string;
     ladder?: Ladder; // while pictures are sent
   };
@@ -144,6 +145,7 @@ Commands on /api/ws (verb: arguments -> result):
   correct: {item, reason, side?, text?}               -> {item}
   call: {reason?} / cancel-call: {}
   answer: {answer: "accept"|"refuse"|"pause"|"resume"|"end"}
+  mute: {} / unmute: {}                               -> the cart's microphone in this consult
   take-back: {instrument} / give-back: {instrument}
   dismiss: {notice}
   claim: {code}                                       -> enrols the cart with a claim code
@@ -193,6 +195,9 @@ export interface ConsoleConsult {
   since: string;
   watchers: string[];
   streams: { instrument: string; stream: string; publishing: boolean }[];
+  sounds?: { instrument: string; stream: string; publishing: boolean }[]; // the cart's microphones
+  muted?: boolean; // the nurse turned the microphone off
+  voices?: { source: string; name: string; muted: boolean; mine: boolean }[]; // members whose microphone is on; watch takes source
   mine: boolean; // I take part
   ladder?: Ladder; // while pictures are sent
 }
@@ -285,6 +290,8 @@ Commands on /v1/ws:
   offer: {cart}                                       -> {consult}   asks the nurse; or answers her call (then live at once)
   join: {consult} / leave: {consult} / end: {consult}
   watch: {consult, instrument}                        -> {endpoint, token}   for a WHEP session (RFC 9725's sister)
+  speak: {consult}                                    -> {endpoint, token}   for a WHIP session (RFC 9725): the own microphone
+  mute: {consult} / unmute: {consult} / hush: {consult}     said of it, so that both screens name who can be heard
   lease: {cart, instrument} / release: {cart, instrument}   the cart grants: see leases in the state
   steer: {cart, instrument, epoch, seq, set}          -> no need to wait for the reply
   act: {cart, instrument, epoch, kind: "still"}       -> {item}

@@ -96,6 +96,7 @@ export const enInstruments = {
   "instrument.name.cuff": "Cuff",
   "instrument.name.stethoscope": "Stethoscope",
   "instrument.name.ecg": "ECG",
+  "instrument.name.voice": "Microphone and loudspeaker",
   "instrument.name.scale": "Scale",
   "instrument.name.light": "Exam light",
   "instrument.name.oximeter": "Oximeter",

@@ -99,6 +99,7 @@ export const frInstruments: Record<keyof typeof enInstruments, Entry> = {
   "instrument.name.cuff": "Brassard",
   "instrument.name.stethoscope": "Stéthoscope",
   "instrument.name.ecg": "ECG",
+  "instrument.name.voice": "Micro et haut-parleur",
   "instrument.name.scale": "Balance",
   "instrument.name.light": "Lampe",
   "instrument.name.oximeter": "Oxymètre",

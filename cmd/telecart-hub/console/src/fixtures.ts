@@ -68,6 +68,8 @@ export const mine: Partial<ConsoleCart> = {
       { instrument: "otoscope", stream: "s1", publishing: true },
       { instrument: "camera", stream: "s2", publishing: false },
     ],
+    sounds: [{ instrument: "voice", stream: "s3", publishing: true }],
+    voices: [{ source: "@lindqvist", name: "Dr Lindqvist", muted: false, mine: false }],
     mine: true,
     ladder: { step: "stills", kbps: 210, used_kbps: 64, log: [{ at: ago(95), code: "smaller", kbps: 610 }, { at: ago(40), code: "stills", kbps: 240 }] },
   },
@@ -214,6 +216,11 @@ export function fixtureHub(pictures: Pictures): Hub {
         video.srcObject = null;
       };
     },
+    hear: async (_e, _t, _audio, onState) => {
+      onState("connected");
+      return () => {};
+    },
+    speak: async () => () => {},
     ring: (_c, _i, quantity) => rings[quantity]!,
     trend: () => [],
   };

@@ -3,8 +3,10 @@
 import type { ConsoleEncounter, ConsoleMessage, ConsoleState, Me, Problem, Samples } from "../../../ui/api.ts";
 import { type Point, seriesOf } from "../../../ui/wave.tsx";
 import { Ring } from "../../../ui/ring.ts";
+import { asProblem, open, type OnState } from "./session.ts";
+import { hear, speak } from "./sound.ts";
 import { beside, Connection, ProblemError, type Phase } from "../../../ui/socket.ts";
-import { iceServers, through, type Session, type Way } from "./through.ts";
+import type { Way } from "./through.ts";
 
 export interface Seen {
   me?: Me;
@@ -23,6 +25,10 @@ export interface Hub {
   blob(item: string): Promise<Response>;
   /** Starts a live picture in a video element; returns how to stop. first is called with every first frame. */
   play(endpoint: string, token: string, video: HTMLVideoElement, onState: (s: RTCPeerConnectionState) => void): Promise<() => void>;
+  /** Plays a stream's sound in an audio element; returns how to stop. */
+  hear(endpoint: string, token: string, audio: HTMLAudioElement, onState: OnState): Promise<() => void>;
+  /** Publishes a microphone; returns how to stop. */
+  speak(endpoint: string, token: string, track: MediaStreamTrack, onState: OnState): Promise<() => void>;
   ring(cart: string, instrument: string, quantity: string): Ring;
   /** Live values of a cart since this page watches it, bounded. */
   trend(cart: string, quantity: string): Point[];
@@ -31,11 +37,6 @@ export interface Hub {
 const waveSeconds = 8;
 const trendPoints = 720;
 const trendEveryMs = 5000;
-
-async function asProblem(r: Response): Promise<ProblemError> {
-  const fallback: Problem = { code: r.status === 401 ? "unauthorized" : r.status === 403 ? "forbidden" : "failed", title: r.statusText, status: r.status };
-  return new ProblemError(((await r.json().catch(() => undefined)) as Problem | undefined) ?? fallback);
-}
 
 /** The live hub. onSeen is called with everything the screen shows, whenever it changes. */
 export class LiveHub implements Hub {
@@ -143,7 +144,25 @@ export class LiveHub implements Hub {
   }
 
   play(endpoint: string, token: string, video: HTMLVideoElement, onState: (s: RTCPeerConnectionState) => void): Promise<() => void> {
-    return whep(this.way, endpoint, token, video, onState);
+    return open(this.way, endpoint, token, onState, (pc) => {
+      const t = pc.addTransceiver("video", { direction: "recvonly" });
+      const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs;
+      if (codecs && "setCodecPreferences" in t) t.setCodecPreferences(h264First(codecs));
+      pc.ontrack = (e) => {
+        // Newest picture first: no buffer for smoothness while somebody steers by it.
+        if ("jitterBufferTarget" in e.receiver) (e.receiver as RTCRtpReceiver & { jitterBufferTarget: number | null }).jitterBufferTarget = 0;
+        video.srcObject = e.streams[0] ?? new MediaStream([e.track]);
+        void video.play().catch(() => {});
+      };
+    });
+  }
+
+  hear(endpoint: string, token: string, audio: HTMLAudioElement, onState: OnState): Promise<() => void> {
+    return hear(this.way, endpoint, token, audio, onState);
+  }
+
+  speak(endpoint: string, token: string, track: MediaStreamTrack, onState: OnState): Promise<() => void> {
+    return speak(this.way, endpoint, token, track, onState);
   }
 }
 
@@ -151,72 +170,4 @@ export class LiveHub implements Hub {
 export function h264First<C extends { mimeType: string }>(codecs: C[]): C[] {
   const rank = (c: C): number => (c.mimeType.toLowerCase() === "video/h264" ? 0 : 1);
   return codecs.map((c, i) => ({ c, i })).sort((a, b) => rank(a.c) - rank(b.c) || a.i - b.i).map((x) => x.c);
-}
-
-const gatherMs = 1500;
-const gatherTurnMs = 6000; // a TLS connection and two round trips more, for the first relayed address
-
-/** A WHEP viewer, by whatever way media comes through. */
-async function whep(way: Way, endpoint: string, token: string, video: HTMLVideoElement, onState: (s: RTCPeerConnectionState) => void): Promise<() => void> {
-  const headers = { authorization: `Bearer ${token}` };
-  const ask = async (): Promise<RTCIceServer[]> => iceServers((await fetch(endpoint, { method: "OPTIONS", headers, cache: "no-store" })).headers.get("link"));
-  const s = await through(way, ask, (servers) => session(endpoint, headers, video, servers));
-  s.pc.onconnectionstatechange = () => onState(s.pc.connectionState);
-  if (s.pc.connectionState === "failed") onState("failed");
-  return s.stop;
-}
-
-/** A WHEP session: one offer with its candidates, one answer, DELETE at the end. */
-async function session(endpoint: string, headers: Record<string, string>, video: HTMLVideoElement, servers: RTCIceServer[]): Promise<Session & { pc: RTCPeerConnection }> {
-  const pc = new RTCPeerConnection({ iceServers: servers });
-  let session: string | undefined;
-  const stop = (): void => {
-    pc.onconnectionstatechange = null;
-    pc.close(); // the last frame stays on the screen, grey, until a new one comes
-    if (session) void fetch(session, { method: "DELETE", headers, keepalive: true }).catch(() => {});
-    session = undefined;
-  };
-  try {
-    const t = pc.addTransceiver("video", { direction: "recvonly" });
-    const codecs = RTCRtpReceiver.getCapabilities("video")?.codecs;
-    if (codecs && "setCodecPreferences" in t) t.setCodecPreferences(h264First(codecs));
-    pc.ontrack = (e) => {
-      // Newest picture first: no buffer for smoothness while somebody steers by it.
-      if ("jitterBufferTarget" in e.receiver) (e.receiver as RTCRtpReceiver & { jitterBufferTarget: number | null }).jitterBufferTarget = 0;
-      video.srcObject = e.streams[0] ?? new MediaStream([e.track]);
-      void video.play().catch(() => {});
-    };
-    await pc.setLocalDescription(await pc.createOffer());
-    await gathered(pc, servers.length > 0 ? gatherTurnMs : gatherMs);
-    const from = performance.now();
-    const r = await fetch(endpoint, { method: "POST", headers: { ...headers, "content-type": "application/sdp" }, body: pc.localDescription!.sdp });
-    const tookMs = performance.now() - from;
-    if (r.status !== 201) throw await asProblem(r);
-    const place = r.headers.get("location");
-    if (place) session = new URL(place, new URL(endpoint, location.href)).href;
-    const sdp = await r.text();
-    await pc.setRemoteDescription({ type: "answer", sdp });
-    return { pc, stop, tookMs, told: iceServers(r.headers.get("link")), bare: !sdp.includes("a=candidate:") };
-  } catch (e) {
-    stop();
-    throw e;
-  }
-}
-
-function gathered(pc: RTCPeerConnection, ms: number): Promise<void> {
-  return new Promise((done) => {
-    const timer = setTimeout(done, ms);
-    const end = (): void => {
-      clearTimeout(timer);
-      done();
-    };
-    const look = (): void => {
-      if (pc.iceGatheringState === "complete") end();
-    };
-    pc.addEventListener("icegatheringstatechange", look);
-    pc.addEventListener("icecandidate", (e) => {
-      if (e.candidate?.type === "relay") end(); // one is enough: there is one room behind it
-    });
-    look();
-  });
 }

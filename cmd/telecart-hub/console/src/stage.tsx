@@ -12,6 +12,7 @@ import { stageState } from "./states.ts";
 import { SteerPanel, useSteering } from "./steerpanel.tsx";
 import { byKey, drag, type Set, wheel } from "./steering.ts";
 import { Viewer } from "./viewer.tsx";
+import { Voices } from "./voice.tsx";
 import { LiveWaves } from "./waves.tsx";
 
 export interface StageProps {
@@ -113,6 +114,7 @@ export function Stage(p: StageProps & { keys: { current: StageKeys | undefined }
             {stillTaken && <span role="status">{w.t("stage.still.done")}</span>}
             <ProblemLine problem={cmd.problem} />
           </div>
+          {consult?.phase === "live" && <Voices key={consult.id} hub={p.hub} consult={consult} />}
           {c && instrument && <SteerPanel hub={p.hub} cart={c} instrument={instrument} steering={steering} />}
         </>
       )}

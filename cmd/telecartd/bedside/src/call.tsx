@@ -154,6 +154,14 @@ export function CallView(p: ViewProps) {
   );
 }
 
+/** Who hears and who is heard, in words. */
+export function soundWords(w: Words, s: BedsideState): string[] {
+  const v = s.consult?.phase === "live" && s.link.state === "up" ? s.consult.voice : undefined;
+  if (!v) return [];
+  const heard = v.heard.length > 0 ? [w.t("call.heard", { names: w.list(v.heard) })] : [];
+  return [w.t(v.muted ? "call.muted" : v.sent ? "call.hear-you" : "call.sound.wait"), ...heard];
+}
+
 // What only the link can carry out; pausing and ending count at once, here.
 const needsLink = ["accept", "resume"];
 
@@ -173,7 +181,7 @@ export function CallBar(p: { s: BedsideState; cart: Cart }) {
   return (
     <div class="bar call-bar" data-testid="call-bar" data-phase={c?.phase ?? ""}>
       <p class="grow">
-        {[phaseWords(w, p.s), ...steering.map((l) => w.t("lease.holder", { name: l.holder_name ?? l.holder ?? "", instrument: w.code("instrument.name.", l.instrument) }))]
+        {[phaseWords(w, p.s), ...soundWords(w, p.s), ...steering.map((l) => w.t("lease.holder", { name: l.holder_name ?? l.holder ?? "", instrument: w.code("instrument.name.", l.instrument) }))]
           .filter(Boolean)
           .join(" · ")}
       </p>
@@ -184,6 +192,11 @@ export function CallBar(p: { s: BedsideState; cart: Cart }) {
         </Button>
       ))}
       {c?.phase === "offered" && [answer("accept", w.t("call.accept"), "primary"), answer("refuse", w.t("call.refuse"), "plain")]}
+      {c?.phase === "live" && c.voice && (
+        <Button testid="btn-mute" pressed={c.voice.muted} off={cmd.busy} onPress={() => run(c.voice!.muted ? "unmute" : "mute", {})}>
+          {w.t(c.voice.muted ? "call.unmute" : "call.mute")}
+        </Button>
+      )}
       {c?.phase === "live" && answer("pause", w.t("call.pause"), "plain")}
       {(c?.phase === "paused" || c?.phase === "waiting-continue") && answer("resume", w.t("call.resume"), "primary")}
       {c?.phase === "waiting-continue" && answer("end", w.t("call.end"), "plain")}

@@ -133,7 +133,7 @@ export const held: Partial<BedsideState> = {
 };
 
 export const live: Partial<BedsideState> = {
-  consult: { id: "c1", by: "Dr Mensah", phase: "live", since: ago(200), watchers: ["Dr Mensah", "Dr Lindqvist"], ladder: { step: "stills", kbps: 210, used_kbps: 64, log: [] } },
+  consult: { id: "c1", by: "Dr Mensah", phase: "live", since: ago(200), watchers: ["Dr Mensah", "Dr Lindqvist"], voice: { muted: false, sent: true, heard: ["Dr Mensah"] }, ladder: { step: "stills", kbps: 210, used_kbps: 64, log: [] } },
   leases: [
     { instrument: "otoscope", holder: "u1", holder_name: "Dr Mensah", epoch: 3, until: ago(-90), taken_back: false },
     { instrument: "camera", epoch: 1, until: ago(0), taken_back: true },
