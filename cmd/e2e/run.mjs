@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { dirname, join } from "node:path";
 import { httpsOnly } from "./httpsonly.mjs";
 import { instruments, watchAudio } from "./instruments.mjs";
+import { fakeMicrophone, voices } from "./voices.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const shots = join(root, "out", "screens");
@@ -78,7 +79,8 @@ const tell = (word) => {
 
 const browser = await chromium.launch({
   executablePath: "/usr/bin/chromium",
-  args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--autoplay-policy=no-user-gesture-required"],
+  args: ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-first-run", "--autoplay-policy=no-user-gesture-required",
+    "--use-fake-device-for-media-stream", `--use-file-for-fake-audio-capture=${fakeMicrophone(join(shots, "microphone.wav"))}`],
 });
 
 // What a picture looks like now: a small grey copy of a canvas or video, and how different two of them are.
@@ -130,6 +132,7 @@ const shot = (page, name) => page.screenshot({ path: join(shots, `${name}.png`) 
 try {
   const [, page] = await heard(/the nurse's cart\s+(\S+)/);
   const [, password] = await heard(/ with (demo-\S+)/);
+  const [, state] = await heard(/State and logs: (\S+)/);
   const [, metrics] = await heard(/figures\s+(\S+)/);
   // A context each: cookies of 127.0.0.1 are shared between ports.
   const nurse = await (await browser.newContext({ viewport: { width: 1280, height: 800 } })).newPage();
@@ -238,6 +241,7 @@ try {
     await doctor.keyboard.press("Escape");
   });
   await instruments({ nurse, doctor, check, must, until, id, shot });
+  await voices({ nurse, doctor, check, must, until, id, shot, wav: join(state, "loudspeaker.wav") });
   await shot(doctor, "console");
   await check("cut: the screens say so, capture goes on, nothing is called sent", async () => {
     await nurse.locator(id("task-capture")).click();

@@ -29,6 +29,9 @@ export interface StageKeys { still(): void; lease(): void; source(n: number): vo
 
 const stillWaitMs = 20_000;
 
+// A microphone that was turned on comes back by itself after a pause and after an outage.
+const talking = ["live", "paused", "waiting-continue", "link-lost"];
+
 export function Stage(p: StageProps & { keys: { current: StageKeys | undefined } }) {
   const w = useWords();
   const cmd = useCommand();
@@ -114,10 +117,10 @@ export function Stage(p: StageProps & { keys: { current: StageKeys | undefined }
             {stillTaken && <span role="status">{w.t("stage.still.done")}</span>}
             <ProblemLine problem={cmd.problem} />
           </div>
-          {consult?.phase === "live" && <Voices key={consult.id} hub={p.hub} consult={consult} />}
           {c && instrument && <SteerPanel hub={p.hub} cart={c} instrument={instrument} steering={steering} />}
         </>
       )}
+      {c?.consult?.mine && talking.includes(c.consult.phase) && <Voices key={c.consult.id} hub={p.hub} consult={c.consult} />}
       {c?.consult?.mine && c.consult.phase !== "ended" && c.consult.phase !== "refused" && (
         <div class="stage-bar leave">
           <Button testid="btn-leave" off={cmd.busy} onPress={() => void cmd.run(() => p.hub.command("leave", { consult: c.consult!.id }))}>

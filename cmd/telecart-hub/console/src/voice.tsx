@@ -70,14 +70,14 @@ export function whyNoMic(e: unknown): "refused" | "missing" {
   return e instanceof Error && (e.name === "NotAllowedError" || e.name === "SecurityError") ? "refused" : "missing";
 }
 
-/** The own microphone in a consult. It is on only after a press, and off when the consult is not live. */
-function useMicrophone(hub: Hub, consult: string): { mic: Mic; press(): void } {
+/** The own microphone in a consult. It is on only after a press, and off while the consult is not live. */
+function useMicrophone(hub: Hub, consult: string, live: boolean): { mic: Mic; press(): void } {
   const [on, setOn] = useState(false);
   const [mic, setMic] = useState<Mic>("off");
   const muted = useRef(false);
   const track = useRef<MediaStreamTrack>();
   useEffect(() => {
-    if (!on) return;
+    if (!on || !live) return;
     let over = false;
     let hangUp: (() => void) | undefined;
     let stream: MediaStream | undefined;
@@ -93,6 +93,7 @@ function useMicrophone(hub: Hub, consult: string): { mic: Mic; press(): void } {
       }
       if (over) return stream.getTracks().forEach((t) => t.stop());
       track.current = stream.getAudioTracks()[0];
+      if (track.current) track.current.enabled = !muted.current;
       setMic("starting");
       hangUp = keepUp(async (again) => {
         const w = (await hub.command("speak", { consult })) as { endpoint: string; token: string };
@@ -109,16 +110,19 @@ function useMicrophone(hub: Hub, consult: string): { mic: Mic; press(): void } {
     })();
     return () => {
       over = true;
-      muted.current = false;
       track.current = undefined;
       hangUp?.();
       stream?.getTracks().forEach((t) => t.stop());
       setMic((m) => (m === "refused" || m === "missing" ? m : "off"));
       void hub.command("hush", { consult }).catch(() => {});
     };
-  }, [hub, consult, on]);
+  }, [hub, consult, on, live]);
   const press = (): void => {
-    if (!on) return setOn(true);
+    if (!on) {
+      muted.current = false;
+      return setOn(true);
+    }
+    if (!live) return setOn(false);
     if (mic !== "on" && mic !== "muted") return setOn(false);
     muted.current = !muted.current;
     if (track.current) track.current.enabled = !muted.current; // at once, whatever the hub hears of it
@@ -142,12 +146,13 @@ const press: Record<Mic, Key> = {
 export function Voices(p: { hub: Hub; consult: ConsoleConsult }) {
   const w = useWords();
   const c = p.consult;
-  const { mic, press: onPress } = useMicrophone(p.hub, c.id);
+  const live = c.phase === "live" || c.phase === "link-lost"; // between this page and the hub nothing changed
+  const { mic, press: onPress } = useMicrophone(p.hub, c.id, live);
   const [heard, setHeard] = useState(false);
-  const room = c.sounds?.[0];
-  const others = (c.voices ?? []).filter((v) => !v.mine);
+  const room = live ? c.sounds?.[0] : undefined;
+  const others = (live ? (c.voices ?? []) : []).filter((v) => !v.mine);
   const names = others.filter((v) => !v.muted).map((v) => v.name);
-  const cart: Key = !room ? "voice.cart.none" : c.muted ? "voice.cart.muted" : heard && room.publishing ? "voice.cart.on" : "voice.cart.wait";
+  const cart: Key = !live ? "stage.paused" : !room ? "voice.cart.none" : c.muted ? "voice.cart.muted" : heard && room.publishing ? "voice.cart.on" : "voice.cart.wait";
   return (
     <div class="stage-bar" data-testid="voices" data-mic={mic}>
       {room && <Sound key={room.instrument} hub={p.hub} consult={c.id} source={room.instrument} onHeard={setHeard} />}
