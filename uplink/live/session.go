@@ -5,11 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 
 	"telecart/device/kit"
 	"telecart/uplink/live/peer"
+)
+
+// When a path is given up. Sound is asked for less often than a picture whether it is still there: at the cart's end of 100 kb/s
+// those questions would take a tenth of the voice.
+const (
+	soundAway = 4 * time.Second
+	soundGone = 2 * time.Second
 )
 
 // session is one WHIP or WHEP session of sound alone.
@@ -36,7 +44,7 @@ func (s session) run(ctx context.Context, set func(*webrtc.PeerConnection) error
 }
 
 func (s session) once(ctx context.Context, t *try, set func(*webrtc.PeerConnection) error, work func(context.Context) error) (end error) {
-	pc, err := t.connection(ctx, peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.Opus()}})
+	pc, err := t.connection(ctx, peer.Options{Codecs: []webrtc.RTPCodecParameters{peer.Opus()}, Disconnected: soundAway, Failed: soundGone})
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ const (
 	window   = 20 * time.Second       // in which the quickest packet was as quick as the path can be
 	slack    = 10 * time.Millisecond  // above the percentile
 	tolerant = 20 * time.Millisecond  // what is in hand may be so much more or less than it should, before anything is done
+	tooMuch  = 250 * time.Millisecond // in hand: there is no catching up by pitch periods; packets are left out
 	Least    = 10 * time.Millisecond  // of waiting
 	Most     = 400 * time.Millisecond // of waiting
 )
@@ -168,6 +169,11 @@ func (b *Buffer) Next(at time.Duration) Step {
 		}
 		return b.guess()
 	}
+	for len(b.packets) > 1 && b.spare(b.packets[0].ts, at) > tooMuch { // whoever plays this stood still for a while
+		b.packets = slices.Delete(b.packets, 0, 1)
+		b.Dropped++
+		b.playing, b.guessed = false, 0
+	}
 	p := b.packets[0]
 	switch {
 	case !b.playing:
@@ -175,7 +181,7 @@ func (b *Buffer) Next(at time.Duration) Step {
 			return Step{} // it waits, as packets do
 		}
 		b.playing, b.started = true, true
-		return b.play(p, at)
+		return b.play(p, at) // the decoder sees a seam, if there is one, as it sees a loss
 	case p.seq == b.seq && p.ts > b.ts: // nothing is missing: the speaker was silent
 		b.playing, b.guessed = false, 0
 		return b.Next(at)

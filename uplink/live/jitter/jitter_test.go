@@ -20,6 +20,7 @@ type path struct {
 	skew   float64 // how much faster the speaker's clock goes
 	dtx    bool    // a second of every four is silence
 	outage bool    // from 10 s to 13 s nothing comes
+	stall  bool    // every ten seconds the listener stands still for one
 }
 
 // played is what a listener heard of them.
@@ -63,6 +64,9 @@ func play(t *testing.T, seed uint64, p path) *played {
 			if len(out.packets) > maxHeld {
 				t.Fatal("too much is held")
 			}
+		}
+		if p.stall && now%(10*time.Second) < time.Second {
+			continue // the loudspeaker is silent meanwhile
 		}
 		for ahead < piece {
 			s := out.Next(now + duration(int64(ahead)))
@@ -110,6 +114,7 @@ func TestPaths(t *testing.T) {
 		"slow speaker":   {path{jitter: 20 * ms, skew: -300e-6}, 75 * ms, 60 * ms, 0.03},
 		"silence":        {path{jitter: 20 * ms, dtx: true}, 80 * ms, 130 * ms, 0.03},
 		"outage":         {path{jitter: 20 * ms, outage: true}, 75 * ms, 130 * ms, 0.10},
+		"standing still": {path{jitter: 20 * ms, stall: true}, 320 * ms, 130 * ms, 0.20},
 		"out of order":   {path{jitter: 250 * ms}, 320 * ms, 130 * ms, 0.05},
 		"everything bad": {path{jitter: 120 * ms, loss: 0.05, skew: 200e-6, dtx: true}, 200 * ms, 130 * ms, 0.12},
 	} {

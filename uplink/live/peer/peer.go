@@ -17,6 +17,7 @@ import (
 	"github.com/pion/dtls/v3"
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/interceptor/pkg/report"
 	"github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 )
@@ -86,14 +87,15 @@ func New(o Options) (*webrtc.API, error) {
 		}
 	}
 	reg := &interceptor.Registry{}
-	with := []func() error{func() error { return webrtc.ConfigureRTCPReports(reg) }}
+	with := []func() error{func() error { return seldom(reg) }}
 	// Not for sound alone: on a link that is narrow enough to care, the feedback would take half as much as the voice itself, and what
 	// is repeated comes too late.
 	if slices.ContainsFunc(o.Codecs, func(c webrtc.RTPCodecParameters) bool { return c.MimeType != webrtc.MimeTypeOpus }) {
 		if o.Ladder != nil {
 			reg.Add(&numbering{ladder: o.Ladder})
 		}
-		with = append(with, func() error { return webrtc.ConfigureNack(m, reg) }, func() error { return feedback(m, reg, o.Ladder) })
+		with = append(with[:0], func() error { return webrtc.ConfigureRTCPReports(reg) }, func() error { return webrtc.ConfigureNack(m, reg) },
+			func() error { return feedback(m, reg, o.Ladder) })
 	}
 	for _, configure := range with {
 		if err := configure(); err != nil {
@@ -137,6 +139,20 @@ func rewrites(o Options) (out []webrtc.ICEAddressRewriteRule) {
 	rule.Local, rule.External = "", o.Public
 	return append(out, rule)
 }
+
+// seldom makes reports of sound alone: the minimum interval of RFC 3550 6.2.
+func seldom(reg *interceptor.Registry) error {
+	in, err := report.NewReceiverInterceptor(report.ReceiverInterval(reportEvery))
+	if err != nil {
+		return err
+	}
+	out, err := report.NewSenderInterceptor(report.SenderInterval(reportEvery))
+	reg.Add(in)
+	reg.Add(out)
+	return err
+}
+
+const reportEvery = 5 * time.Second
 
 // NewMux carries all sessions over one socket, which it closes when it is closed itself.
 func NewMux(conn net.PacketConn) ice.UDPMux {

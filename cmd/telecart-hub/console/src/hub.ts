@@ -1,6 +1,6 @@
 // Hub is what the console can ask of the hub it was served by. The gallery gives it a still one.
 
-import type { ConsoleEncounter, ConsoleMessage, ConsoleState, Me, Problem, Samples } from "../../../ui/api.ts";
+import type { ConsoleEncounter, ConsoleMessage, ConsoleState, Me, Samples } from "../../../ui/api.ts";
 import { type Point, seriesOf } from "../../../ui/wave.tsx";
 import { Ring } from "../../../ui/ring.ts";
 import { asProblem, open, type OnState } from "./session.ts";
