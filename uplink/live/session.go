@@ -35,7 +35,9 @@ func (s session) run(ctx context.Context, set func(*webrtc.PeerConnection) error
 	if s.http == nil {
 		s.http = http.DefaultClient
 	}
-	ask := func(ctx context.Context) ([]webrtc.ICEServer, error) { return askServers(ctx, s.http, s.endpoint, s.token) }
+	ask := func(ctx context.Context) ([]webrtc.ICEServer, error) {
+		return askServers(ctx, s.http, s.endpoint, s.token)
+	}
 	err := through(ctx, s.turn, s.clock, s.ice, ask, func(ctx context.Context, t *try) error { return s.once(ctx, t, set, work) })
 	if ctx.Err() != nil {
 		return nil

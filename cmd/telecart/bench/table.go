@@ -54,6 +54,12 @@ var table = [...]measure{
 	{"step_up_ms", "ms", "limit 10 s, 300 kb/s to 2 Mb/s", 10_000, atMost, 1},
 	{"lossy_fps", "frames/s", "25 decoded, 5 % loss at 2 Mb/s", 25, atLeast, 1},
 	{"lossy_max_freeze_ms", "ms", "limit 500 ms", 500, atMost, 1},
+	{"voice_added_ms", "ms", "limit 150 ms above the link (100 kb/s, 600 ms, 2 % loss), a still beside it", 150, atMost, 1},
+	{"voice_max_gap_ms", "ms", "limit 200 ms, of every burst of the twin", 200, atMost, 1},
+	{"voice_kbps", "kbit/s", "20 kb/s on the wire, the most in 3 s", 20, atMost, 1},
+	{"voice_alone_added_ms", "ms", "", 0, told, 0},
+	{"voice_alone_max_gap_ms", "ms", "", 0, told, 0},
+	{"voice_alone_kbps", "kbit/s", "", 0, told, 0},
 	{"mjpeg_vs_std", "x", "image/jpeg and a scaler in Go, 1080p to 720p", 0, atLeast, 3},
 	{"mjpeg_ms", "ms", "", 0, told, 0},
 
