@@ -23,8 +23,8 @@ type VoicePlan struct {
 	Frame   time.Duration // of a packet
 }
 
-// overhead of a packet in bytes: IPv4, UDP, RTP, the GCM profile's tag (RFC 7714 12.2).
-const overhead = 20 + 8 + 12 + 16
+// overhead of a packet in bytes: IPv4, UDP, RTP, the tag of SRTP (peer's profile for sound alone).
+const overhead = 20 + 8 + 12 + 10
 
 // Wire is how many bits a second the plan takes on the wire while somebody speaks.
 func (p VoicePlan) Wire() int {
@@ -40,7 +40,7 @@ func PlanVoice(share int) VoicePlan {
 			return p
 		}
 	}
-	return VoicePlan{12000, 60 * time.Millisecond}
+	return VoicePlan{11500, 60 * time.Millisecond}
 }
 
 // expected loss, in percent: what copies are made for.

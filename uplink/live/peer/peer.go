@@ -90,7 +90,8 @@ func New(o Options) (*webrtc.API, error) {
 	with := []func() error{func() error { return seldom(reg) }}
 	// Not for sound alone: on a link that is narrow enough to care, the feedback would take half as much as the voice itself, and what
 	// is repeated comes too late.
-	if slices.ContainsFunc(o.Codecs, func(c webrtc.RTPCodecParameters) bool { return c.MimeType != webrtc.MimeTypeOpus }) {
+	sound := !slices.ContainsFunc(o.Codecs, func(c webrtc.RTPCodecParameters) bool { return c.MimeType != webrtc.MimeTypeOpus })
+	if !sound {
 		if o.Ladder != nil {
 			reg.Add(&numbering{ladder: o.Ladder})
 		}
@@ -105,6 +106,9 @@ func New(o Options) (*webrtc.API, error) {
 	s := webrtc.SettingEngine{LoggerFactory: quiet()}
 	// A fifth of the cost of AES-CM with HMAC-SHA1 for each packet, wherever the processor has AES instructions.
 	s.SetSRTPProtectionProfiles(dtls.SRTP_AEAD_AES_128_GCM, dtls.SRTP_AEAD_AES_256_GCM, dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+	if sound { // its tag has 6 bytes less, in each of a voice's small packets; every end knows it (RFC 5764 4.1.2)
+		s.SetSRTPProtectionProfiles(dtls.SRTP_AES128_CM_HMAC_SHA1_80)
+	}
 	s.SetIncludeLoopbackCandidate(true)
 	s.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
 	s.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4, webrtc.NetworkTypeUDP6})
