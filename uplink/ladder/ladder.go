@@ -32,8 +32,8 @@ import "time"
 const (
 	least    = 30_000
 	most     = 20_000_000
-	first    = 600_000 // before anything is known
-	VideoMin = 384_000 // below, a picture is worth less than stills
+	first    = 2_500_000 // before anything is known: what is on its way is bounded until the first report
+	VideoMin = 384_000   // below, a picture is worth less than stills
 )
 
 // Options of a Ladder.
@@ -61,6 +61,7 @@ type Ladder struct {
 	steps  steps
 	log    []Decision
 	shares Shares
+	room   int // for each picture
 }
 
 // New makes a ladder that knows nothing of its link.

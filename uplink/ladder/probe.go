@@ -18,16 +18,15 @@ const (
 
 // prober sends trains of padding while pictures are stopped, one at a time.
 type prober struct {
-	due    time.Duration
-	every  time.Duration
-	began  time.Duration // of the train under way; 0: none
-	rate   float64       // that it was sent at
-	sent   int           // packets
-	came   int
-	bytes  int     // of those that came, but for the first
-	from   arrival // its first and last packet
-	to     arrival
-	rising time.Duration
+	due   time.Duration
+	every time.Duration
+	began time.Duration // of the train under way; 0: none
+	rate  float64       // that it was sent at
+	sent  int           // packets
+	came  int
+	bytes int     // of those that came, but for the first
+	from  arrival // its first and last packet
+	to    arrival
 }
 
 // probe is Ladder.Probe.

@@ -26,6 +26,7 @@ const (
 type Plan struct {
 	Step    Step
 	Bitrate int // of the coded picture, without headers
+	Room    int // the same, if it were wanted: for a camera's own stream, which takes what it takes
 	Rate    int // frames a second at most
 	Width   int // at most
 	Height  int
@@ -84,6 +85,7 @@ func (l *Ladder) divide(at time.Duration) {
 	}
 	if d.Pictures > 0 {
 		room := left / d.Pictures
+		l.room = room
 		if code := l.steps.take(at, room, d); code != "" {
 			defer l.note(at, code)
 		}
@@ -171,7 +173,8 @@ func (l *Ladder) Plan() Plan {
 	v := levels[l.steps.level-1]
 	p := Plan{Step: Smaller, Rate: v.rate, Width: v.width, Height: v.height}
 	share := float64(l.shares.Video) / float64(max(1, l.demand.Pictures))
-	p.Bitrate = int(share * overhead * (1 - min(l.est.loss.share, lossMost)))
+	of := overhead * (1 - min(l.est.loss.share, lossMost))
+	p.Bitrate, p.Room = int(share*of), int(float64(l.room)*of)
 	if l.steps.level == len(levels) || l.shares.Video >= l.demand.Pictures*l.demand.Picture {
 		p.Step = Full
 	}

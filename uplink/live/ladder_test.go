@@ -99,7 +99,8 @@ func TestBecomesSmaller(t *testing.T) {
 	pics := scene(640, 480, 8)
 	o := h.options(newCamera(jpegs(t, pics), 30))
 	o.Width, o.Height, o.Bitrate = 1280, 720, 2_000_000
-	shell := newLadder(t)
+	shell := ladder.NewShell(kit.System{}, slog.New(slog.DiscardHandler), ladder.Options{Most: 600_000})
+	start(t, func(ctx context.Context) error { _ = shell.Run(ctx); return nil })
 	shell.Want(ladder.Demand{Pictures: 1, Picture: 100_000}) // all that it wants: the top rung
 	o.Ladder = shell.Session()
 	defer o.Ladder.Close()
@@ -111,6 +112,34 @@ func TestBecomesSmaller(t *testing.T) {
 	}
 	shell.Want(ladder.Demand{Pictures: 1, Picture: 5_000_000}) // more than 600 kb/s give: the rung below
 	for want(t, "a smaller picture", sizes) != image.Pt(480, 360) {
+	}
+}
+
+// A camera's own stream that does not fit is not passed on: its pictures are encoded, or stopped as any other's.
+func TestPassOrEncode(t *testing.T) {
+	h := newHall(t)
+	shell := ladder.NewShell(kit.System{}, slog.New(slog.DiscardHandler), ladder.Options{Most: 300_000})
+	start(t, func(ctx context.Context) error { _ = shell.Run(ctx); return nil })
+	own := newCoder(film(60, 10), 60)
+	o := h.options(newCamera(jpegs(t, scene(640, 480, 8)), 30))
+	o.Width, o.Height, o.Coded = 640, 480, own
+	shell.Want(ladder.Demand{Pictures: 1, Picture: 2_000_000}) // stopped
+	o.Ladder = shell.Session()
+	defer o.Ladder.Close()
+	sizes := make(chan image.Point, 10000)
+	watchSizes(t, h, sizes)
+	start(t, func(ctx context.Context) error { return Publish(ctx, o) })
+	for from := time.Now(); probes(shell) == 0; <-time.After(10 * time.Millisecond) {
+		if time.Since(from) > 20*time.Second {
+			t.Fatalf("no probe: %+v", shell.State(100))
+		}
+	}
+	if len(sizes) > 0 || own.coded() != 0 {
+		t.Errorf("%d pictures although they are stopped; %d views of the camera's own", len(sizes), own.coded())
+	}
+	shell.Want(ladder.Demand{Pictures: 1, Picture: 150_000})
+	if s := want(t, "a picture", sizes); s != image.Pt(640, 480) {
+		t.Error(s)
 	}
 }
 

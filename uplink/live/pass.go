@@ -60,9 +60,12 @@ func (s *sender) pass(ctx context.Context, view device.View) error {
 			if own, ok := rate.add(s.o.Clock.Now(), len(f.Data)); ok {
 				s.own = own
 			}
-			if plan := s.o.plan(); plan.Step == ladder.Stills || s.own > plan.Bitrate*11/10 || s.out.stale() {
+			if plan := s.o.plan(); plan.Step == ladder.Stills || s.own > plan.Room*11/10 || s.out.stale() {
 				s.out.drop()
-				return fmt.Errorf("%w: %d b/s, and there are %d", errTooMuch, s.own, plan.Bitrate)
+				if s.own == 0 { // not known yet: it is tried again when there is room for what an encoder would take
+					s.own = s.o.Bitrate
+				}
+				return fmt.Errorf("%w: %d b/s, and there are %d", errTooMuch, s.own, plan.Room)
 			}
 		}
 		parts := pay.Payload(mtu, f.Data)

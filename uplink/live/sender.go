@@ -122,7 +122,7 @@ func (s *sender) encodeAs(ctx context.Context, src *source, st *Stats) error {
 			}
 			bitrate = p.Bitrate
 		}
-		if s.own == 0 || p.Bitrate < s.own*5/4 {
+		if s.own == 0 || p.Room < s.own*5/4 {
 			fits = time.Time{}
 		} else if now := s.o.Clock.Now(); fits.IsZero() {
 			fits = now
