@@ -9,6 +9,7 @@ import { fileURLToPath } from "node:url";
 import { dirname, join } from "node:path";
 import { httpsOnly } from "./httpsonly.mjs";
 import { instruments, watchAudio } from "./instruments.mjs";
+import { faces } from "./faces.mjs";
 import { fakeMicrophone, voices } from "./voices.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
@@ -242,6 +243,7 @@ try {
   });
   await instruments({ nurse, doctor, check, must, until, id, shot });
   await voices({ nurse, doctor, check, must, until, id, shot, wav: join(state, "loudspeaker.wav") });
+  await faces({ nurse, doctor, check, must, until, id, shot, look, differ });
   await shot(doctor, "console");
   await check("cut: the screens say so, capture goes on, nothing is called sent", async () => {
     await nurse.locator(id("task-capture")).click();

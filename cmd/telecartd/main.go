@@ -93,7 +93,7 @@ func run(ctx context.Context, config, claim string) error {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	m := newMetrics(a, func() error { return noSwap(os.DirFS("/"), set.Swap, quiet) })
-	page := bedside.New(l.Addr().String(), bedside.Options{Nurse: a, Instruments: a, JPEG: agent.AsJPEG, Problem: agent.Problem,
+	page := bedside.New(l.Addr().String(), bedside.Options{Nurse: a, Instruments: a, Faces: a, JPEG: agent.AsJPEG, Problem: agent.Problem,
 		Clock: kit.System{}, Log: log, Drawn: m.drawn})
 	servers := []*http.Server{server(page.Handler())}
 	listeners := []net.Listener{l}

@@ -111,6 +111,7 @@ export interface BedsideState {
     since: string;
     watchers: string[];
     voice?: { muted: boolean; sent: boolean; heard: string[] }; // while it is live; absent: this cart has no microphone
+    faces?: { id: string; name: string }[]; // specialists who can be seen, while it is live
     error?: string;
     ladder?: Ladder; // while pictures are sent
   };
@@ -197,7 +198,7 @@ export interface ConsoleConsult {
   streams: { instrument: string; stream: string; publishing: boolean }[];
   sounds?: { instrument: string; stream: string; publishing: boolean }[]; // the cart's microphones
   muted?: boolean; // the nurse turned the microphone off
-  voices?: { source: string; name: string; muted: boolean; mine: boolean }[]; // members whose microphone is on; watch takes source
+  voices?: { source: string; name: string; muted: boolean; seen?: boolean; mine: boolean }[]; // members whose microphone is on, seen: and camera; watch takes source
   mine: boolean; // I take part
   ladder?: Ladder; // while pictures are sent
 }
@@ -290,6 +291,7 @@ Commands on /v1/ws:
   offer: {cart}                                       -> {consult}   asks the nurse; or answers her call (then live at once)
   join: {consult} / leave: {consult} / end: {consult}
   watch: {consult, instrument}                        -> {endpoint, token}   for a WHEP session (RFC 9725's sister)
+  show:  {consult}                                    the own picture goes with the voice, until the next speak
   speak: {consult}                                    -> {endpoint, token}   for a WHIP session (RFC 9725): the own microphone
   mute: {consult} / unmute: {consult} / hush: {consult}     said of it, so that both screens name who can be heard
   lease: {cart, instrument} / release: {cart, instrument}   the cart grants: see leases in the state

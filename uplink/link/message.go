@@ -183,6 +183,7 @@ type Voice struct {
 	Stream
 	Name  string `json:"name"`            // as the bedside shows
 	Muted bool   `json:"muted,omitempty"` // nothing is said for now
+	Seen  bool   `json:"seen,omitempty"`  // the stream has a picture, too
 }
 
 // Notice is something the nurse is to be told, as a code with parameters for the string tables.

@@ -104,6 +104,7 @@ type voice struct {
 	Source string `json:"source"` // what watch takes
 	Name   string `json:"name"`
 	Muted  bool   `json:"muted"`
+	Seen   bool   `json:"seen"` // there is a picture, too
 	Mine   bool   `json:"mine"`
 }
 
@@ -222,7 +223,7 @@ func showConsult(v clinic.CartView, who string) *consult {
 		out.Sounds = append(out.Sounds, stream{mic, clinic.StreamName(v.Tenant, v.Name, mic), sending[mic]})
 	}
 	for _, s := range v.Voices {
-		out.Voices = append(out.Voices, voice{s.Source, s.Name, s.Muted, s.Who == who})
+		out.Voices = append(out.Voices, voice{s.Source, s.Name, s.Muted, s.Seen, s.Who == who})
 	}
 	return out
 }

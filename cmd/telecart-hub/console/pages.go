@@ -59,7 +59,7 @@ func Static(files fs.FS) http.Handler {
 		}
 		h := w.Header()
 		h.Set("Content-Security-Policy", pagePolicy)
-		h.Set("Permissions-Policy", "camera=(), microphone=(self), geolocation=()")
+		h.Set("Permissions-Policy", "camera=(self), microphone=(self), geolocation=()")
 		h.Set("Cache-Control", "no-cache")
 		if hashed.MatchString(name) {
 			h.Set("Cache-Control", "public, max-age=31536000, immutable")

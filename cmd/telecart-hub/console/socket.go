@@ -347,7 +347,7 @@ func (p *page) do(ctx context.Context, c command) (any, error) {
 			return nil, err
 		}
 		return named{"endpoint": endpoint, "token": token}, p.audit(ctx, "watch", named{"consult": c.Consult, "instrument": c.Instrument})
-	case "speak", "mute", "unmute", "hush":
+	case "speak", "mute", "unmute", "hush", "show":
 		return p.voice(ctx, c)
 	case "lease", "release", "steer", "act":
 		return p.steer(ctx, c)

@@ -13,7 +13,7 @@ func (p *page) voice(ctx context.Context, c command) (any, error) {
 	if err := p.may(people.Watch, people.Stream, cl.Members(p.who.Tenant, "", c.Consult)...); err != nil {
 		return nil, err
 	}
-	said := map[string]clinic.Saying{"mute": clinic.Muted, "unmute": clinic.Unmuted, "hush": clinic.Hushed}
+	said := map[string]clinic.Saying{"mute": clinic.Muted, "unmute": clinic.Unmuted, "hush": clinic.Hushed, "show": clinic.Shown}
 	if what, ok := said[c.Verb]; ok {
 		return nil, cl.Say(p.who, c.Consult, what)
 	}

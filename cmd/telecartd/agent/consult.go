@@ -402,9 +402,9 @@ func (c *consults) view() (*ConsultView, []steer.Lease) {
 	case c.want_ != nil:
 		w := c.want_
 		return &ConsultView{ID: w.ID, By: w.By, Phase: state.Phase, Since: w.Since, Watchers: append([]string{}, w.Watchers...),
-			Voice: c.sound.view(), Error: state.Error, Ladder: state.Ladder}, leases
+			Voice: c.sound.view(), Faces: c.sound.faces(), Error: state.Error, Ladder: state.Ladder}, leases
 	case c.calling != nil:
-		return &ConsultView{Phase: "calling", Since: c.calling.since, Watchers: []string{}}, leases
+		return &ConsultView{Phase: "calling", Since: c.calling.since, Watchers: []string{}, Faces: []FaceView{}}, leases
 	}
 	return nil, leases
 }

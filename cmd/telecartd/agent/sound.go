@@ -24,6 +24,8 @@ type sounds struct {
 	consult string // that muted is about
 	muted   bool   // by the nurse
 	lines   map[string]*line
+	seen    map[string]link.Voice // who can be seen; nil while no consult is live
+	unseen  chan struct{}         // closes then
 }
 
 // line is one session that is kept up, by its address.
@@ -94,6 +96,11 @@ func (s *sounds) reconcile(ctx context.Context, w *link.Consult) {
 		}
 	}
 	s.mu.Lock()
+	if w == nil {
+		s.show(nil)
+	} else {
+		s.show(append([]link.Voice{}, w.Hear...))
+	}
 	if w != nil && s.consult != w.ID { // mute is never remembered: each consult is answered by a touch of its own
 		s.consult, s.muted = w.ID, false
 	}

@@ -75,6 +75,7 @@ type ConsultView struct {
 	Since    time.Time  `json:"since"`
 	Watchers []string   `json:"watchers"`
 	Voice    *VoiceView `json:"voice,omitempty"` // while it is live
+	Faces    []FaceView `json:"faces"`
 	Error    string     `json:"error,omitempty"`
 
 	Ladder *link.LadderState `json:"ladder,omitempty"`

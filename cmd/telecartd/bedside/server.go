@@ -58,6 +58,7 @@ type AsJPEG func(device.Frame) (device.Frame, error)
 type Options struct {
 	Nurse       Nurse
 	Instruments Instruments
+	Faces       Faces // optional
 	JPEG        AsJPEG
 	Problem     func(error) *wire.Problem
 	Clock       kit.Clock
@@ -101,6 +102,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/ws", s.socket)
 	mux.HandleFunc("GET /api/picture/{instrument}", s.picture)
 	mux.HandleFunc("GET /api/sound/{instrument}", s.listen)
+	mux.HandleFunc("GET /api/face/{id}", s.face)
 	mux.HandleFunc("GET /api/review/{item}", s.reviewed)
 	mux.Handle("GET /", static)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

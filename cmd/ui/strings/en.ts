@@ -156,6 +156,7 @@ export const en = {
   "picture.wait": "Waiting for the first picture from {instrument}",
   "picture.no-camera": "No camera is plugged in",
   "picture.earlier": "Earlier picture, {time}",
+  "face.of": "Live picture of {name}",
   "picture.of": "Picture of {instrument}",
   "picture.choose": "Which camera",
   "wave.title": "{quantity}, {instrument}",

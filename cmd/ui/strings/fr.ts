@@ -149,6 +149,7 @@ export const fr: Table = {
   "picture.wait": "En attente de la première image : {instrument}",
   "picture.no-camera": "Aucune caméra n'est branchée",
   "picture.earlier": "Image antérieure, {time}",
+  "face.of": "Image en direct de {name}",
   "picture.of": "Image : {instrument}",
   "picture.choose": "Quelle caméra",
   "wave.title": "{quantity}, {instrument}",

@@ -17,6 +17,7 @@ import (
 type speaker struct {
 	Person
 	muted bool
+	seen  bool       // the stream has a picture, too
 	heard publishing // the cart's token to listen
 }
 
@@ -26,6 +27,7 @@ type Voice struct {
 	Name   string
 	Source string // what WatchStream takes
 	Muted  bool
+	Seen   bool // there is a picture, too
 }
 
 // voiceOf is what a member's stream is called in place of an instrument: no instrument's name begins so.
@@ -65,6 +67,7 @@ const (
 	Muted   Saying = "muted"   // the session stays, and says nothing
 	Unmuted Saying = "unmuted" //
 	Hushed  Saying = "hushed"  // it is off
+	Shown   Saying = "shown"   // there is a picture, too, until the next Speak
 )
 
 // Say takes a member's word on the own microphone.
@@ -80,6 +83,8 @@ func (s *Service) Say(w Who, consult string, what Saying) error {
 		s.hush(st, w.ID)
 	case k == nil:
 		return fmt.Errorf("%w: your microphone is not on", ErrNotNow)
+	case what == Shown:
+		k.seen = true
 	default:
 		k.muted = what == Muted
 	}
@@ -124,7 +129,7 @@ func (s *Service) hear(st *station) (all []link.Voice) {
 		if k.heard.ends.Sub(now) < publishRenew {
 			k.heard = publishing{s.o.Tokens.Issue(st.consult.ID, stream, Watch, "", publishLife), now.Add(publishLife)}
 		}
-		all = append(all, link.Voice{Stream: link.Stream{Instrument: voiceOf(id), Endpoint: whep(stream), Token: k.heard.token}, Name: k.Name, Muted: k.muted})
+		all = append(all, link.Voice{Stream: link.Stream{Instrument: voiceOf(id), Endpoint: whep(stream), Token: k.heard.token}, Name: k.Name, Muted: k.muted, Seen: k.seen})
 	}
 	slices.SortFunc(all, func(a, b link.Voice) int { return cmp.Compare(a.Stream.Instrument, b.Stream.Instrument) })
 	return all
@@ -133,7 +138,7 @@ func (s *Service) hear(st *station) (all []link.Voice) {
 // voices are the members who can be heard.
 func (s *Service) voices(st *station) (all []Voice) {
 	for id, k := range st.speaking {
-		all = append(all, Voice{id, k.Name, voiceOf(id), k.muted})
+		all = append(all, Voice{id, k.Name, voiceOf(id), k.muted, k.seen})
 	}
 	slices.SortFunc(all, func(a, b Voice) int { return cmp.Compare(a.Who, b.Who) })
 	return all

@@ -79,6 +79,12 @@ func TestVoices(t *testing.T) {
 	if _, _, err := h.WatchStream(adaNorth, id, "@ben"); !errors.Is(err, ErrUnknown) {
 		t.Errorf("who does not speak is heard: %v", err)
 	}
+	if err := h.Say(adaNorth, id, Shown); err != nil {
+		t.Fatal(err)
+	}
+	if v := c.until(func(m link.Message) bool { return hears(ada.Name)(m) && m.Desired.Consult.Hear[0].Seen }); v.Desired.Consult.Hear[0].Muted {
+		t.Errorf("%+v", v)
+	}
 	if err := h.Say(adaNorth, id, Muted); err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ export interface Hub {
   /** Plays a stream's sound in an audio element; returns how to stop. */
   hear(endpoint: string, token: string, audio: HTMLAudioElement, onState: OnState): Promise<() => void>;
   /** Publishes a microphone; returns how to stop. */
-  speak(endpoint: string, token: string, track: MediaStreamTrack, onState: OnState): Promise<() => void>;
+  speak(endpoint: string, token: string, mic: MediaStreamTrack, camera: MediaStreamTrack | undefined, onState: OnState): Promise<() => void>;
   ring(cart: string, instrument: string, quantity: string): Ring;
   /** Live values of a cart since this page watches it, bounded. */
   trend(cart: string, quantity: string): Point[];
@@ -161,8 +161,8 @@ export class LiveHub implements Hub {
     return hear(this.way, endpoint, token, audio, onState);
   }
 
-  speak(endpoint: string, token: string, track: MediaStreamTrack, onState: OnState): Promise<() => void> {
-    return speak(this.way, endpoint, token, track, onState);
+  speak(endpoint: string, token: string, mic: MediaStreamTrack, camera: MediaStreamTrack | undefined, onState: OnState): Promise<() => void> {
+    return speak(this.way, endpoint, token, mic, camera, onState);
   }
 }
 

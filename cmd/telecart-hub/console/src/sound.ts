@@ -27,7 +27,21 @@ export function hear(way: Way, endpoint: string, token: string, audio: HTMLAudio
   });
 }
 
-/** Publishes a microphone. */
-export function speak(way: Way, endpoint: string, token: string, track: MediaStreamTrack, onState: OnState): Promise<() => void> {
-  return open(way, endpoint, token, onState, (pc) => void pc.addTransceiver(track, { direction: "sendonly" }), thrifty);
+/** What a face takes of the cart's link: small, and no more than a third of the 384 kb/s below which there is no moving picture. */
+export const faceSize = { width: 320, height: 240, frameRate: 15 };
+const faceBits = 128_000;
+
+const h264 = (): RTCRtpCodec[] => (RTCRtpSender.getCapabilities("video")?.codecs ?? []).filter((c) => c.mimeType.toLowerCase() === "video/h264");
+
+/** Whether this browser can send what the bedside can show: H.264. */
+export const canShow = (): boolean => h264().length > 0;
+
+/** Publishes a microphone, and a camera beside it. */
+export function speak(way: Way, endpoint: string, token: string, mic: MediaStreamTrack, camera: MediaStreamTrack | undefined, onState: OnState): Promise<() => void> {
+  return open(way, endpoint, token, onState, (pc) => {
+    pc.addTransceiver(mic, { direction: "sendonly" });
+    if (!camera) return;
+    const t = pc.addTransceiver(camera, { direction: "sendonly", sendEncodings: [{ maxBitrate: faceBits, maxFramerate: faceSize.frameRate }] });
+    t.setCodecPreferences(h264());
+  }, thrifty);
 }

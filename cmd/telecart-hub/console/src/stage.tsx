@@ -12,7 +12,7 @@ import { stageState } from "./states.ts";
 import { SteerPanel, useSteering } from "./steerpanel.tsx";
 import { byKey, drag, type Set, wheel } from "./steering.ts";
 import { Viewer } from "./viewer.tsx";
-import { Voices } from "./voice.tsx";
+import { voiced, Voices } from "./voice.tsx";
 import { LiveWaves } from "./waves.tsx";
 
 export interface StageProps {
@@ -30,7 +30,6 @@ export interface StageKeys { still(): void; lease(): void; source(n: number): vo
 const stillWaitMs = 20_000;
 
 // A microphone that was turned on comes back by itself after a pause and after an outage.
-const talking = ["live", "paused", "waiting-continue", "link-lost"];
 
 export function Stage(p: StageProps & { keys: { current: StageKeys | undefined } }) {
   const w = useWords();
@@ -120,7 +119,7 @@ export function Stage(p: StageProps & { keys: { current: StageKeys | undefined }
           {c && instrument && <SteerPanel hub={p.hub} cart={c} instrument={instrument} steering={steering} />}
         </>
       )}
-      {c?.consult?.mine && talking.includes(c.consult.phase) && <Voices key={c.consult.id} hub={p.hub} consult={c.consult} />}
+      {c?.consult?.mine && voiced.includes(c.consult.phase) && <Voices key={c.consult.id} hub={p.hub} consult={c.consult} />}
       {c?.consult?.mine && c.consult.phase !== "ended" && c.consult.phase !== "refused" && (
         <div class="stage-bar leave">
           <Button testid="btn-leave" off={cmd.busy} onPress={() => void cmd.run(() => p.hub.command("leave", { consult: c.consult!.id }))}>

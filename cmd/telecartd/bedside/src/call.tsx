@@ -8,6 +8,7 @@ import type { BedsideState, Lease } from "../../../ui/api.ts";
 import { ladderWords } from "../../../ui/ladder.ts";
 import type { Words } from "../../../ui/strings/words.ts";
 import type { Cart } from "./cart.ts";
+import { Face } from "./face.tsx";
 import { Picture } from "./picture.tsx";
 import { viewState } from "./states.ts";
 import { whoWords } from "./strip.tsx";
@@ -114,6 +115,7 @@ export function CallView(p: ViewProps) {
             {ladderWords(w, c.ladder)}
           </p>
         )}
+        {c.phase === "live" && c.faces?.map((f) => <Face key={f.id} cart={p.cart} id={f.id} name={f.name} />)}
         {c.error && p.s.link.state === "up" && (
           <p class="problem" data-testid="call-error">
             {w.code("problem.", c.error)}

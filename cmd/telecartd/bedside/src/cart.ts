@@ -3,6 +3,7 @@
 import type { BedsideMessage, BedsideState, Input, Samples } from "../../../ui/api.ts";
 import { Ring } from "../../../ui/ring.ts";
 import { listen } from "./ear.ts";
+import { play } from "./player.ts";
 import { beside, Connection, type Phase } from "../../../ui/socket.ts";
 
 export interface Cart {
@@ -10,6 +11,8 @@ export interface Cart {
   command(verb: string, args?: Record<string, unknown>, waitMs?: number): Promise<unknown>;
   /** Opens an instrument's live picture; draw answers when the picture is on the screen. Returns how to stop. */
   watch(instrument: string, draw: (jpeg: Blob, capturedMs: number) => Promise<void>): () => void;
+  /** Plays a specialist's picture into video; onFrame for each picture drawn. Returns how to stop. */
+  face(id: string, video: HTMLVideoElement, onFrame: () => void): () => void;
   review(item: string): Promise<Response>;
   ring(instrument: string, quantity: string): Ring;
   /** Listens to a stethoscope in a mode ("" is all); tells how loud it is, and whether anything is heard. Returns how to stop. */
@@ -59,6 +62,10 @@ export class LiveCart implements Cart {
 
   command(verb: string, args?: Record<string, unknown>, waitMs?: number): Promise<unknown> {
     return this.connection.command(verb, args, waitMs);
+  }
+
+  face(id: string, video: HTMLVideoElement, onFrame: () => void): () => void {
+    return play(beside(`/api/face/${encodeURIComponent(id)}`), video, onFrame);
   }
 
   review(item: string): Promise<Response> {

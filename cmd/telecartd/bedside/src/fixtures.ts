@@ -133,7 +133,7 @@ export const held: Partial<BedsideState> = {
 };
 
 export const live: Partial<BedsideState> = {
-  consult: { id: "c1", by: "Dr Mensah", phase: "live", since: ago(200), watchers: ["Dr Mensah", "Dr Lindqvist"], voice: { muted: false, sent: true, heard: ["Dr Mensah"] }, ladder: { step: "stills", kbps: 210, used_kbps: 64, log: [] } },
+  consult: { id: "c1", by: "Dr Mensah", phase: "live", since: ago(200), watchers: ["Dr Mensah", "Dr Lindqvist"], voice: { muted: false, sent: true, heard: ["Dr Mensah"] }, faces: [{ id: "@mensah", name: "Dr Mensah" }], ladder: { step: "stills", kbps: 210, used_kbps: 64, log: [] } },
   leases: [
     { instrument: "otoscope", holder: "u1", holder_name: "Dr Mensah", epoch: 3, until: ago(-90), taken_back: false },
     { instrument: "camera", epoch: 1, until: ago(0), taken_back: true },
@@ -168,6 +168,20 @@ export function fixtureCart(pictures: "moving" | "frozen" | "none"): Cart {
   const rings = Object.fromEntries(Object.keys(beats).map((q) => [q, ringOf(q)]));
   return {
     command: () => new Promise(() => {}),
+    face: (_id, video, onFrame) => {
+      const c = document.createElement("canvas");
+      [c.width, c.height] = [320, 240];
+      const g = c.getContext("2d")!;
+      g.fillStyle = "#579";
+      g.fillRect(0, 0, 320, 240);
+      video.srcObject = c.captureStream(5);
+      const t = setInterval(() => {
+        g.fillRect(0, 0, 320, 240);
+        onFrame();
+      }, 200);
+      void video.play().catch(() => {});
+      return () => clearInterval(t);
+    },
     review: async (item) => new Response(item === hash(16) ? wav() : await jpeg(1)),
     ring: (_, quantity) => rings[quantity]!,
     listen: (_i, _b, onLevel, onState) => {
