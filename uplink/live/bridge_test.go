@@ -41,6 +41,7 @@ type bridge struct {
 	cart    *net.UDPAddr
 	way     [2]*emulator.Direction
 	wake    [2]chan struct{}
+	offered int           // bytes, to the way to the room
 	longest time.Duration // that a packet waited before the bottleneck, on the way to the room
 	closed  chan struct{}
 }
@@ -86,10 +87,10 @@ func (b *bridge) set(p emulator.Path) {
 	b.longest = 0
 }
 
-func (b *bridge) count() (c emulator.Count, longest time.Duration) {
+func (b *bridge) count() (offered int, longest time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.way[0].Count(), b.longest
+	return b.offered, b.longest
 }
 
 var (
@@ -144,6 +145,7 @@ func (b *bridge) read(c *net.UDPConn, i int) {
 		before := d.Count().Waited
 		d.Offer(time.Now(), append(make([]byte, beneath), buf[:n]...))
 		if i == 0 {
+			b.offered += n + beneath
 			b.longest = max(b.longest, d.Count().Waited-before)
 		}
 		b.mu.Unlock()

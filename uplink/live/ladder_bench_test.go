@@ -98,7 +98,7 @@ func (w *watched) rate(over time.Duration) int {
 // BenchmarkRateStep sends a 720p scene over a link of 2 Mb/s and 20 ms round trip with a modem's queue of 64 KiB, makes it 300
 // kb/s for 20 s, then 2 Mb/s again.
 //
-//	step_down_ms         from the step until no more is offered to the link than it takes
+//	step_down_ms         from the step until no fifth of a second offers the link more than it takes
 //	step_down_queue_ms   that any packet waited before the bottleneck since the step
 //	step_up_ms           from the step up until 1.5 Mb/s of pictures are sent again
 func BenchmarkRateStep(b *testing.B) {
@@ -126,21 +126,25 @@ func BenchmarkRateStep(b *testing.B) {
 	}
 }
 
-// fits is how long after now it takes until the link is offered no more than its rate in bytes a second, and that stays so: the
-// last tenth of a second of the next three in which more was offered ends it.
+// fits is how long after now it takes until every fifth of a second offers the link no more than it takes, of rate bytes a second.
 func (w *watched) fits(rate int) time.Duration {
-	const step = 100 * time.Millisecond
-	from, last := time.Now(), time.Duration(0)
-	before, _ := w.count()
-	for time.Since(from) < 3*time.Second {
-		<-time.After(step)
-		now, _ := w.count()
-		if n := now.Offered - before.Offered; n*1250 > int(float64(rate)*step.Seconds())+2*1250 {
-			last = time.Since(from)
-		}
-		before = now
+	const step, window, look = 20 * time.Millisecond, 10, 200
+	type mark struct {
+		at      time.Duration
+		offered int
 	}
-	return last
+	var marks []mark
+	for from := time.Now(); len(marks) < look; <-time.After(step) {
+		n, _ := w.count()
+		marks = append(marks, mark{time.Since(from), n})
+	}
+	fits := time.Duration(0)
+	for i, m := range marks[window:] {
+		if most := float64(rate)*(m.at-marks[i].at).Seconds() + 1250; float64(m.offered-marks[i].offered) > most {
+			fits = marks[i+1].at
+		}
+	}
+	return fits
 }
 
 // BenchmarkLossy sends the same over 2 Mb/s with 5 % loss and 50 ms round trip for half a minute.
