@@ -8,7 +8,7 @@ import (
 	"telecart/uplink/link/emulator"
 )
 
-const seeds = 8
+const seeds = 3
 
 func mbit(kb int, rtt time.Duration) emulator.Path {
 	return emulator.Path{Rate: kb * 1000 / 8, Delay: rtt / 2}
