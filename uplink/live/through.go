@@ -186,11 +186,11 @@ func (d dialer) Dial(_, address string) (net.Conn, error) {
 	return hidden{c}, nil
 }
 
-// hidden keeps this machine's own address out of the offer (RFC 8445 5.1.1.4 asks for one, anything but for diagnostics), and
+// hidden keeps this machine's own address out of the offer (RFC 8839 5.1 wants one beside a relayed address; this is how it is withheld), and
 // lets an IPv6 connection carry an IPv4 allocation: pion asks for the family of this address.
 type hidden struct{ net.Conn }
 
-func (hidden) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero} }
+func (hidden) LocalAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4zero, Port: 9} }
 
 // askServers asks a WHIP or WHEP endpoint for its ICE servers (RFC 9725 4.6).
 func askServers(ctx context.Context, c *http.Client, endpoint, token string) ([]webrtc.ICEServer, error) {

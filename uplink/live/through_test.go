@@ -1,8 +1,10 @@
 package live
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -47,6 +49,7 @@ type clinic struct {
 	shut  atomic.Bool // UDP
 	dials atomic.Int32
 	asked atomic.Int32 // for servers
+	offer atomic.Value // the last one
 	ln    net.Listener
 }
 
@@ -93,6 +96,13 @@ func newClinic(t *testing.T, udp bool) *clinic {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodOptions {
 			c.asked.Add(1)
+		}
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		if r.Body = io.NopCloser(bytes.NewReader(b)); r.Method == http.MethodPost {
+			c.offer.Store(string(b))
 		}
 		h.ServeHTTP(w, r)
 	}))
@@ -153,6 +163,9 @@ func TestThroughTURN(t *testing.T) {
 	stop := c.session(t, &way)
 	if n := c.turn.Counts(); !way.Behind() || n.Allocations != 2 || n.In == 0 || n.Out == 0 || n.Denied != 0 {
 		t.Errorf("behind %v, %+v", way.Behind(), n)
+	}
+	if offer := c.offer.Load().(string); !strings.Contains(offer, " typ relay raddr 0.0.0.0 rport 9") {
+		t.Errorf("the offer tells more of this machine than it has to:\n%s", offer)
 	}
 	stop()
 	// And remember it: the room is asked for its servers before the offer.

@@ -2,58 +2,11 @@ package room
 
 import (
 	"errors"
-	"net/http"
-	"os"
 	"strings"
 	"testing"
 
 	"github.com/pion/webrtc/v4"
-
-	"telecart/uplink/hub/turn"
 )
-
-// behind adds a TURN server to a room.
-func behind(t testing.TB, r *Room) {
-	t.Helper()
-	s, err := turn.New(turn.Options{Name: "turn.hub.test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.o.Turn.Conn = s.Room()
-	o := r.o
-	o.UDP = nil
-	w, err := newWays(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.ways.turn, r.ways.behind = w.turn, w.behind
-}
-
-// chromium is what Chromium 156 offers (the files), to watch and to publish.
-func chromium(t testing.TB, what string) string {
-	t.Helper()
-	b, err := os.ReadFile("testdata/chromium-" + what + ".sdp")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
-}
-
-const relayed = "a=candidate:1 1 udp 16777215 192.0.0.8 1024 typ relay raddr 0.0.0.0 rport 0\r\n"
-
-// What browsers offer is taken; an answer to a relayed address has the room's own beside it.
-func TestBrowsersOffers(t *testing.T) {
-	r := open(t, nil)
-	behind(t, r)
-	for what, door := range map[string]string{"watch": "whep", "publish": "whip"} {
-		for _, more := range []string{"", relayed} {
-			w := call{"POST", "/v1/" + door + "/a", "Bearer good", "application/sdp", chromium(t, what) + more, ""}.do(r.Handler())
-			if w.Code != http.StatusCreated || strings.Contains(w.Body.String(), "192.0.0.8 443 typ host") != (more != "") {
-				t.Errorf("%s, %q: %d %s", what, more, w.Code, w.Body)
-			}
-		}
-	}
-}
 
 // FuzzOffer is the SDP of anybody who holds a token.
 func FuzzOffer(f *testing.F) {
