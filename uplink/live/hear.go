@@ -146,13 +146,12 @@ func (p *player) more() error {
 	case jitter.Guess:
 		got, err = p.dec.Conceal(step.Samples)
 	}
-	switch {
-	case errors.Is(err, opus.ErrPacket): // its first byte was right, the rest wasn't
+	if errors.Is(err, opus.ErrPacket) { // its first byte was right, the rest wasn't
 		got, err = p.dec.Conceal(pieceHeard)
-		fallthrough
-	case err == nil:
-		p.ready = append(p.ready, fit(got, step.Fit)...)
-		return nil
 	}
-	return fmt.Errorf("live: %w", err)
+	if err != nil {
+		return fmt.Errorf("live: %w", err)
+	}
+	p.ready = append(p.ready, fit(got, step.Fit)...)
+	return nil
 }
