@@ -10,6 +10,7 @@ import (
 	"telecart/capture"
 	"telecart/uplink/ladder"
 	"telecart/uplink/link"
+	"telecart/uplink/live"
 	"telecart/uplink/outbox"
 )
 
@@ -69,6 +70,9 @@ func (c *consults) pictures() int {
 // demand is what is wanted of the link now.
 func (s *sharing) demand(pictures int) ladder.Demand {
 	d := ladder.Demand{Pictures: pictures, Picture: s.a.set.Live.Bitrate * 100 / headers}
+	if spoken, muted := s.a.consult.sound.sending(); !muted {
+		d.Voice = len(spoken) * live.PlanVoice(0).Wire() // as it is sent
+	}
 	boxes := s.a.boxes()
 	d.Backlog = slices.ContainsFunc(boxes, func(b *outbox.Outbox) bool { st := b.Stats(); return st.Held > st.Refused })
 	s.a.mu.Lock()
