@@ -45,7 +45,7 @@ func FuzzInspect(f *testing.F) {
 		}
 		s.files = append(s.files, snapFile{name: name, bytes: log})
 		s.index(seg)
-		in := &inspector{cur: s, open: map[uint64]sliceMap{}, done: map[uint64]sliceMap{}, yield: func(Finding, error) bool { return true }}
+		in := &inspector{cur: s, open: map[uint64]sliceMap{}, done: map[uint64]sliceMap{}, again: map[uint64]bool{}, yield: func(Finding, error) bool { return true }}
 		for _, e := range s.entries() {
 			if e.item == nil {
 				continue
