@@ -50,7 +50,8 @@ const sources: Source[] = [
   { files: "cmd/ui/socket.ts", prefix: "problem.", find: thrown, least: 4 },
   { files: "cmd/ui/base.tsx", prefix: "problem.", find: thrown, least: 1 },
   { files: "cmd/telecartd/bedside/src/app.tsx", prefix: "problem.", find: thrown, least: 1 },
-  { files: "cmd/telecart-hub/console/src/hub.ts", prefix: "problem.", find: [/"(unauthorized|forbidden|failed)"/g, new RegExp(`code: "${code}"`, "g")], least: 4 },
+  { files: "cmd/telecart-hub/console/src/hub.ts", prefix: "problem.", find: [new RegExp(`code: "${code}"`, "g")], least: 1 },
+  { files: "cmd/telecart-hub/console/src/session.ts", prefix: "problem.", find: [/"(unauthorized|forbidden|failed)"/g], least: 3 },
   { files: "cmd/telecart-hub/console/src/livepicture.tsx", prefix: "problem.", find: thrown, least: 1 },
 ];
 
