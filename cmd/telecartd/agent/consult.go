@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -47,8 +46,9 @@ type calling struct {
 	since  time.Time
 }
 
-// sending is one WHIP session that is kept up.
+// sending is one WHIP session that is kept up. All but name and channels needs the consults' mu.
 type sending struct {
+	name   string // of the instrument
 	stream link.Stream
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -163,11 +163,13 @@ func (c *consults) reconcile(ctx context.Context) {
 	}
 	var stopped []*sending
 	for name, s := range c.sending {
-		if w, ok := wanted[name]; !ok || w != s.stream {
-			s.cancel()
-			stopped = append(stopped, s)
-			delete(c.sending, name)
+		if w, ok := wanted[name]; ok && w.Endpoint == s.stream.Endpoint {
+			s.stream = w // a newer token is for the next session; this one goes on
+			continue
 		}
+		s.cancel()
+		stopped = append(stopped, s)
+		delete(c.sending, name)
 	}
 	c.mu.Unlock()
 	c.sound.reconcile(ctx, talking)
@@ -205,7 +207,7 @@ func (a *Agent) encounterID() ledger.ID {
 // start needs mu.
 func (c *consults) start(ctx context.Context, w link.Stream) {
 	ctx, cancel := context.WithCancel(ctx)
-	s := &sending{stream: w, cancel: cancel, done: make(chan struct{})}
+	s := &sending{name: w.Instrument, stream: w, cancel: cancel, done: make(chan struct{})}
 	c.sending[w.Instrument] = s
 	go func() {
 		defer close(s.done)
@@ -228,7 +230,7 @@ func (c *consults) publish(ctx context.Context, s *sending) {
 			return
 		}
 		c.mark(s, false, err)
-		c.a.log.Info("agent: picture not sent", "instrument", s.stream.Instrument, "err", err)
+		c.a.log.Info("agent: picture not sent", "instrument", s.name, "err", err)
 		select {
 		case <-ctx.Done():
 		case <-c.a.clock.After(wait):
@@ -238,30 +240,28 @@ func (c *consults) publish(ctx context.Context, s *sending) {
 }
 
 func (c *consults) session(ctx context.Context, s *sending) error {
-	cam, ok := c.a.sup.Camera(s.stream.Instrument)
+	c.mu.Lock()
+	w := s.stream
+	c.mu.Unlock()
+	cam, ok := c.a.sup.Camera(w.Instrument)
 	if !ok {
-		return fmt.Errorf("%w: no camera %q", errInstrument, s.stream.Instrument)
+		return fmt.Errorf("%w: no camera %q", errInstrument, w.Instrument)
 	}
-	me, err := c.a.id.Identity()
+	base, client, err := c.sound.hub()
 	if err != nil {
 		return err
 	}
-	t, err := c.a.id.Transport()
-	if err != nil {
-		return err
-	}
-	endpoint := s.stream.Endpoint
-	if strings.HasPrefix(endpoint, "/") {
-		endpoint = "https://carts." + me.HubName + endpoint
+	if strings.HasPrefix(w.Endpoint, "/") {
+		w.Endpoint = base + w.Endpoint
 	}
 	first := true
 	var coded device.Coded // nil, and not an empty one, if the camera has no encoder
-	if c, ok := c.a.sup.Coded(s.stream.Instrument); ok {
+	if c, ok := c.a.sup.Coded(w.Instrument); ok {
 		coded = c
 	}
 	share := c.a.ladder.shell.Session()
 	defer share.Close()
-	return live.Publish(ctx, live.Options{Endpoint: endpoint, Coded: coded, Ladder: share, Token: s.stream.Token, HTTP: &http.Client{Transport: t},
+	return live.Publish(ctx, live.Options{Endpoint: w.Endpoint, Coded: coded, Ladder: share, Token: w.Token, HTTP: client,
 		Camera: cam, Turn: c.turn(),
 		Decode: camera.Decode, Bitrate: c.a.set.Live.Bitrate, FrameRate: c.a.set.Live.FrameRate, Clock: c.a.clock, Log: c.a.log,
 		Stats: func(live.Stats) {
@@ -278,9 +278,9 @@ func (c *consults) turn() live.Turn { return live.Turn{Dial: c.a.id.DialTurn, Wa
 func (c *consults) mark(s *sending, up bool, err error) {
 	c.mu.Lock()
 	s.up = up
-	delete(c.problems, s.stream.Instrument)
+	delete(c.problems, s.name)
 	if err != nil {
-		c.problems[s.stream.Instrument] = "no-picture"
+		c.problems[s.name] = "no-picture"
 	}
 	c.mu.Unlock()
 	c.a.change()

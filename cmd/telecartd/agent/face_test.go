@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,8 +41,9 @@ func (f *filming) Next(ctx context.Context) (device.Frame, error) {
 	return device.Frame{Seq: f.n, At: at, Format: device.H264, Data: f.film.Unit(f.n, at.Wall)}, nil
 }
 
-// A specialist's picture is given to the page while the consult is live and they show it, and to nobody before or after.
-func TestFace(t *testing.T) {
+// openRoom is a hub's room that lets everyone in.
+func openRoom(t *testing.T) (*httptest.Server, *room.Room) {
+	t.Helper()
 	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
@@ -50,9 +52,19 @@ func TestFace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer hall.Close()
 	srv := httptest.NewServer(hall.Handler())
-	defer srv.Close()
+	t.Cleanup(func() {
+		srv.Close()
+		if err := hall.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return srv, hall
+}
+
+// A specialist's picture is given to the page while the consult is live and they show it, and to nobody before or after.
+func TestFace(t *testing.T) {
+	srv, _ := openRoom(t)
 	a := newRig(t).enrolled()
 	agent := a.start()
 	agent.consult.sound.hub = func() (string, *http.Client, error) { return srv.URL, srv.Client(), nil }
@@ -95,7 +107,7 @@ func TestFace(t *testing.T) {
 	}
 	enough := errors.New("enough")
 	begun, shown := 0, 0
-	err = agent.Face(ctx, "@ada", func(g fmp4.Segment) error {
+	err := agent.Face(ctx, "@ada", func(g fmp4.Segment) error {
 		if g.Codec != "" {
 			begun++
 		} else if shown++; shown == 20 {
@@ -121,5 +133,39 @@ func TestFace(t *testing.T) {
 	a.do("answer", `{"answer":"pause"}`)
 	if err := <-over; !errors.Is(err, errNoFace) {
 		t.Errorf("paused: %v", err)
+	}
+}
+
+// A token that is renewed costs nothing: the session goes on, and the next one takes it.
+func TestTokenRenewed(t *testing.T) {
+	srv, hall := openRoom(t)
+	a := newRig(t).enrolled()
+	agent := a.start()
+	agent.consult.sound.hub = func() (string, *http.Client, error) { return srv.URL, srv.Client(), nil }
+	a.do("open", `{}`)
+	w := link.Consult{ID: "c-1", Encounter: agent.state().Encounter.ID, By: "Dr. Ada", Accepted: true,
+		Publish: []link.Stream{{Instrument: "room camera", Endpoint: "/v1/whip/room", Token: "first"}}}
+	say := func() {
+		next := w
+		next.Publish = slices.Clone(w.Publish)
+		agent.receive(link.Message{Desired: &link.Desired{Consult: &next}})
+	}
+	say()
+	a.until("the picture on its way", func(State) bool { all := hall.Streams(); return len(all) == 1 && all[0].Publishing })
+	since := hall.Streams()[0].Since
+	w.Publish[0].Token = "second"
+	say()
+	agent.consult.reconcile(t.Context())
+	agent.consult.mu.Lock()
+	s := agent.consult.sending["room camera"]
+	token := s.stream.Token
+	agent.consult.mu.Unlock()
+	select {
+	case <-s.done:
+		t.Error("the session ended")
+	default:
+	}
+	if now := hall.Streams()[0]; token != "second" || !now.Publishing || !now.Since.Equal(since) {
+		t.Errorf("token %q, %+v, publishing since %v", token, now, since)
 	}
 }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -48,17 +46,7 @@ func recorded(path string) (values []int16) {
 
 // A live consult has two voices, which the nurse's touch begins; mute ends hers alone, pause and the encounter's end both.
 func TestVoices(t *testing.T) {
-	udp, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	hall, err := room.New(room.Options{UDP: udp, Authorize: func(context.Context, string, string, room.Action) error { return nil }})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hall.Close()
-	srv := httptest.NewServer(hall.Handler())
-	defer srv.Close()
+	srv, hall := openRoom(t)
 
 	r := newRig(t)
 	wav := filepath.Join(t.TempDir(), "said.wav")
