@@ -95,7 +95,7 @@ func (n *names) greet(ctx context.Context, raw net.Conn) {
 		raw.Close()
 		return
 	}
-	if conn.ConnectionState().ServerName == n.turn {
+	if strings.EqualFold(conn.ConnectionState().ServerName, n.turn) {
 		n.wg.Go(func() {
 			err := n.relay(conn)
 			n.log.Debug("hub: a TURN connection ended", "err", err)

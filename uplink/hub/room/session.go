@@ -125,8 +125,8 @@ func (s *session) answer(ctx context.Context, offer string) (string, error) {
 // end closes the session, once; it does not wait.
 func (s *session) end() {
 	s.once.Do(func() {
+		s.room.leave(s) // first: whose ctx is done has no place any more
 		s.cancel()
-		s.room.leave(s)
 		// Not on the caller's goroutine, which may be one of the connection's own. Errors: it is gone either way.
 		s.room.wg.Go(func() { _ = s.pc.GracefulClose() })
 	})
