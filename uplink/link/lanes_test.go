@@ -3,6 +3,7 @@ package link
 import (
 	"context"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -110,7 +111,11 @@ func TestHedge(t *testing.T) {
 func TestStall(t *testing.T) {
 	clock := kit.NewManual(start)
 	h := newHub(t, clock)
-	h.put = func(_ http.ResponseWriter, r *http.Request, in *upload) { <-r.Context().Done() }
+	h.put = func(_ http.ResponseWriter, r *http.Request, in *upload) {
+		if _, err := io.Copy(io.Discard, in.body); err == nil { // a server sees that its client is gone only once it has read all
+			<-r.Context().Done()
+		}
+	}
 	h.save(10)
 	h.greeted()
 	d := h.client.out
