@@ -39,7 +39,7 @@ export function LadderLine(p: { ladder: Ladder }) {
   const top = Math.max(500, ...points.current.map((x) => Math.max(x.kbps, x.used)));
   return (
     <div class="ladder" data-testid="ladder" data-step={l.step} data-kbps={l.kbps}>
-      <p role="status">{ladderWords(w, l)}</p>
+      <p role="status">{l.step !== "full" && ladderWords(w, l)}</p>
       <svg viewBox={`0 0 ${wide} ${high}`} preserveAspectRatio="none" role="img" aria-label={w.t("ladder.graph")}>
         <title>{w.t("ladder.graph")}</title>
         {l.log
