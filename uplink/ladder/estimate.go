@@ -19,6 +19,7 @@ const (
 	bottleneck  = 60 * time.Millisecond  // over which, at least, the rate of a queue is taken
 	few         = 5                      // packets, at least, for that
 	paceOver    = 1.08                   // packets leave faster than the estimate: pictures come in lumps
+	paceFree    = 2.5                    // the same while no queue was seen for long: a picture that changed altogether shows at once
 	growFirst   = 1.4                    // of the rate each second, besides itself, until the first queue
 	grow        = 0.35
 	growNear    = 0.1  // near the rate of the last queue, which is not gone beyond for kneeFor
@@ -298,6 +299,9 @@ func (e *estimator) wait(at time.Duration, n, flying int, oldest time.Duration) 
 		return e.free - at
 	}
 	pace := paceOver * e.rate
+	if e.full == 0 && (e.knee == 0 || at-e.kneeAt > kneeFor) {
+		pace = paceFree * e.rate
+	}
 	if e.draining { // until the queue is gone
 		pace = e.rate * max(0.3, 1-e.queue.Seconds()/0.4)
 	}
