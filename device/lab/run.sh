@@ -60,8 +60,10 @@ if [ $# = 0 ] && [[ $suites == *drivers* ]]; then
     "$here/kernel.sh" "$bin"
 fi
 
-[ "$suites" = outbox ] || "$bin/guest" feed "$share/serial" &
-feeder=$!
+if [ "$suites" != outbox ]; then
+    "$bin/guest" feed "$share/serial" & # by itself, or another shell would stand between it and the kill
+    feeder=$!
+fi
 serial="-device qemu-xhci,p2=8,p3=8 -chardev socket,id=line,path=$share/serial,server=on,wait=off -device usb-serial,chardev=line"
 {
     [[ $suites != *drivers* ]] || LABVM_SHARE=$share timeout 360 "$here/labvm" -q "$serial" -- "$bin/guest" drivers "$@" || true
