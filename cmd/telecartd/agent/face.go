@@ -109,7 +109,7 @@ func (a *Agent) watchFace(ctx context.Context, v link.Voice, unseen <-chan struc
 		}
 	}()
 	var m fmp4.Muxer
-	err = live.Watch(ctx, live.WatchOptions{Endpoint: v.Endpoint, Token: v.Token, HTTP: client, Clock: a.clock,
+	err = live.Watch(ctx, live.WatchOptions{Endpoint: v.Endpoint, Token: v.Token, HTTP: client, Turn: a.consult.turn(), Clock: a.clock,
 		OnFrame: func(f live.Frame) {
 			parts, err := m.Add(f.Data, f.Timestamp)
 			if err != nil {

@@ -216,7 +216,7 @@ export function Voices(p: { hub: Hub; consult: ConsoleConsult }) {
           <>
             {camera && <Self camera={camera} label={w.t("voice.cam.self")} />}
             <span role="status" data-testid="voice-cam">
-              {w.t(`voice.cam.${cam}`)}
+              {!(mic === "held" && cam === "on") && w.t(`voice.cam.${cam}`)}
             </span>
             <Button testid="btn-cam" pressed={cam === "on"} onPress={show}>
               {w.t(cam === "on" || cam === "asking" ? "voice.cam.hide" : "voice.cam.show")}
